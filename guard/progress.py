@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """Yield `items` under a progress bar; where there is no terminal, only a first line is shown."""
+    """Yield `items` under a progress bar; with no terminal, only a first line is shown."""
     if not CONSOLE.is_terminal:
         CONSOLE.print(f"{description} …", highlight=False, markup=False)
         yield from items
