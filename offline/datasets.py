@@ -1,10 +1,14 @@
 """Labelled images, fetched a batch at a time: arrays, image folders, torchvision's data sets."""
 
+import gzip
 import hashlib
 import inspect
+import tempfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -188,15 +192,14 @@ def torchvision_set(name: str, root: Path, *, train: bool, download: bool = Fals
     from torchvision import datasets
 
     kind: Any = getattr(datasets, name, None)
-    if not inspect.isclass(kind):
+    if name not in datasets.__all__ or not hasattr(kind, "__getitem__"):
         raise BadInput(f"torchvision has no data set {name!r}{nearest(name, datasets.__all__)}")
-    choice: dict[str, Any] = (
-        {"train": train} if "train" in inspect.signature(kind).parameters else {}
-    )
-    if not choice:
-        choice = {"split": "train" if train else "test"}
+    choice: dict[str, Any] = {"split": "train" if train else "test"}
+    if "train" in inspect.signature(kind).parameters:
+        choice = {"train": train}
     try:
-        opened: Any = kind(str(root), download=download, **choice)
+        with _unpacked(root, name) as folder:
+            opened = kind(str(folder), download=download, **choice)
     except RuntimeError as error:
         raise BadInput(f"{root}: torchvision's {name} is not there: {error}") from None
     pixels, labels = getattr(opened, "data", None), getattr(opened, "targets", None)
@@ -213,6 +216,28 @@ def torchvision_set(name: str, root: Path, *, train: bool, download: bool = Fals
     labels = torch.as_tensor(labels, dtype=torch.int64)
     known = getattr(opened, "classes", None) or range(int(labels.max()) + 1)
     return ArrayImages(pixels.to(torch.uint8), labels, tuple(str(entry) for entry in known))
+
+
+@contextmanager
+def _unpacked(root: Path, name: str) -> Iterator[Path]:
+    """Yield where torchvision finds the set: `root`, or a copy with its .gz files unpacked.
+
+    The sets of MNIST's family come as .gz files, which torchvision unpacks beside themselves only
+    while it downloads; the folder may be read-only, too.
+    """
+    packed = list((root / name / "raw").glob("*.gz"))
+    if not packed or all(file.with_suffix("").exists() for file in packed):
+        yield root
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / name / "raw"
+        raw.mkdir(parents=True)
+        for file in packed:
+            try:
+                (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
+            except (OSError, EOFError, zlib.error) as error:
+                raise BadInput(f"{file}: cannot be unpacked: {error}") from None
+        yield Path(folder)
 
 
 def _opened(file: Path) -> Image.Image:
