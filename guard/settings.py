@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guard.errors import BadInput, nearest
 
-__all__ = ["Settings", "load_settings", "parse_settings"]
+__all__ = ["Settings", "load_settings", "parse_settings", "where"]
 
 Kind = TypeVar("Kind", bound="Settings")
 
@@ -53,6 +53,13 @@ def parse_settings(
         return kind.model_validate(values)
     except ValidationError as error:
         raise BadInput(_explain(error, node, source, kind)) from None
+
+
+def where(path: Path, key: str) -> str:
+    """Say where a key was named: `recipe.yaml:7: fit.layers`."""
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    parts: list[int | str] = list(key.split("."))
+    return f"{path}:{_line_of(node, parts)}: {key}"
 
 
 def _override(values: dict[str, Any], override: str) -> None:

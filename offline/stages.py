@@ -1,0 +1,72 @@
+"""Stages of a run: each has a folder, whole or absent, reused when nothing has changed."""
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from guard.errors import CornerguardError
+from guard.progress import CONSOLE
+from guard.storage import replace_directory, write_json
+
+__all__ = ["Run"]
+
+MARKER = "stage.json"
+
+
+class Run:
+    """The folder of one recipe's run, `runs/NAME`, with one folder for each finished stage.
+
+    A stage is finished when its folder is there and its marker carries the key of what it was made
+    from: its settings, its data, and the stages before it. Anything else is made anew.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.keys: dict[str, str] = {}
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run's folder; a second process that wants it is refused, not mixed in."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CornerguardError(f"{self.folder}: another process is at work there") from None
+            yield
+
+    def stage(
+        self, name: str, made_from: Any, make: Callable[[Path], None], after: tuple[str, ...] = ()
+    ) -> Path:
+        """Return the folder of the stage, calling `make(folder)` unless it is there and current.
+
+        `made_from` is whatever settings and sums decide the result, as JSON values; `after` names
+        the stages whose folders `make` reads.
+        """
+        content = [name, made_from, [self.keys[before] for before in after]]
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        self.keys[name] = key
+        folder = self.folder / name
+        if self._key_of(folder) == key:
+            CONSOLE.print(f"[dim]{name}: reused[/dim]")
+            return folder
+        CONSOLE.print(f"[bold]{name}[/bold]")
+        start = time.monotonic()
+        with replace_directory(folder) as aside:
+            make(aside)
+            seconds = round(time.monotonic() - start, 1)
+            write_json(aside / MARKER, {"key": key, "seconds": seconds})
+        CONSOLE.print(f"{name}: done in {seconds:.0f} s", highlight=False)
+        return folder
+
+    @staticmethod
+    def _key_of(folder: Path) -> str | None:
+        try:
+            return str(json.loads((folder / MARKER).read_text(encoding="utf-8"))["key"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
