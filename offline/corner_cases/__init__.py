@@ -1,0 +1,25 @@
+"""Natural corner cases: transformations of real images, grown until the model errs."""
+
+from offline.corner_cases.search import (
+    CornerCases,
+    CornerCaseSearch,
+    CornerCaseSettings,
+    Dropped,
+    Seeds,
+    find_corner_cases,
+    seed_images,
+)
+from offline.corner_cases.search_space import TRANSFORMATIONS, Deformation, Transformation
+
+__all__ = [
+    "TRANSFORMATIONS",
+    "CornerCaseSearch",
+    "CornerCaseSettings",
+    "CornerCases",
+    "Deformation",
+    "Dropped",
+    "Seeds",
+    "Transformation",
+    "find_corner_cases",
+    "seed_images",
+]

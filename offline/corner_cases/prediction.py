@@ -1,0 +1,43 @@
+"""What a model says about images: labels and confidences, a batch at a time."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+__all__ = ["Predictions", "device_of", "predict"]
+
+
+class Predictions(NamedTuple):
+    """Predicted labels [n] and the softmax probability of each [n], on the CPU."""
+
+    labels: Int64[Tensor, " n"]
+    confidences: Float[Tensor, " n"]
+
+
+def predict(
+    model: nn.Module, images: Float[Tensor, "n c h w"], batch_size: int = 256
+) -> Predictions:
+    """Classify images in [0, 1]; the model is put into eval mode and left there."""
+    model.eval()
+    device = device_of(model)
+    with torch.inference_mode():
+        return _joined(_classify(model, piece.to(device)) for piece in images.split(batch_size))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return where the model's first weight lies: the CPU for a model without any."""
+    weights = [*model.parameters(), *model.buffers()]
+    return weights[0].device if weights else torch.device("cpu")
+
+
+def _classify(model: nn.Module, images: Tensor) -> Predictions:
+    confidences, labels = model(images).softmax(dim=1).max(dim=1)
+    return Predictions(labels.cpu(), confidences.cpu())
+
+
+def _joined(parts: Iterable[Predictions]) -> Predictions:
+    labels, confidences = zip(*parts, strict=True)
+    return Predictions(torch.cat(labels), torch.cat(confidences))
