@@ -1,0 +1,132 @@
+"""Deep Validation: probes, discrepancies, joint discrepancy (thesis, section 3.3.2)."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from guard.errors import BadInput
+from guard.one_class_svm import OneClassSVMs
+
+__all__ = ["DeepValidation", "Validation", "Validator"]
+
+
+class Validator(nn.Module):
+    """A single validator: the discrepancy of one layer.
+
+    Attributes:
+        layer: the name of the layer that it watches.
+        reduction: activation to features (`guard.probes`).
+        scaling: features to features of like scale (`guard.probes`).
+        svms: one one-class SVM per class.
+    """
+
+    def __init__(
+        self, layer: str, reduction: nn.Module, scaling: nn.Module, svms: OneClassSVMs
+    ) -> None:
+        super().__init__()
+        self.layer = layer
+        self.reduction, self.scaling, self.svms = reduction, scaling, svms
+
+    def forward(
+        self, activation: Float[Tensor, "batch ..."], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return minus the signed distance under the predicted class (equation 3.2)."""
+        distance: Tensor = self.svms(self.scaling(self.reduction(activation)), label)
+        return -distance
+
+
+class Validation(NamedTuple):
+    """What Deep Validation says of a batch; the fields are those of `GuardedOutput`."""
+
+    discrepancy: Float[Tensor, "batch layer"]
+    score: Float[Tensor, " batch"]
+    p_value: Float[Tensor, " batch"]
+    valid: Bool[Tensor, " batch"]
+
+
+class DeepValidation(nn.Module):
+    """Joins the discrepancies of several layers and compares them with calibrated scores.
+
+    score = Σ over layers of (discrepancy - shift) * scale, each taken at the predicted class. With
+    shift 0 and scale 1, as built, that is the unweighted sum of the thesis (equation 3.3); a
+    standardised joint sets them from held-out clean images.
+
+    p_value = (1 + #{calibration scores >= score}) / (n + 1): for a clean image exchangeable with
+    the calibration images, P(p_value <= a) <= a for every a.
+
+    A score of NaN is never valid, and neither is anything before calibration: a comparison with NaN
+    is false.
+
+    Attributes:
+        shift, scale: [layer, class].
+        calibration: [n], scores of clean images in rising order.
+        threshold: [1]; a score above it is a corner case.
+        false_alarm_rate: the share of clean images that may lie above the threshold.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    calibration: Tensor
+    threshold: Tensor
+
+    def __init__(self, validators: Sequence[Validator]) -> None:
+        super().__init__()
+        self.validators = nn.ModuleList(validators)
+        self.layers = tuple(validator.layer for validator in validators)
+        layers, classes = len(validators), len(validators[0].svms.offsets)
+        self.false_alarm_rate = 1.0
+        self.register_buffer("shift", torch.zeros(layers, classes))
+        self.register_buffer("scale", torch.ones(layers, classes))
+        self.register_buffer("calibration", torch.zeros(0))
+        self.register_buffer("threshold", torch.full((1,), torch.nan))
+
+    def forward(
+        self,
+        activations: Mapping[str, Tensor],
+        label: Int64[Tensor, " batch"],
+        threshold: Float[Tensor, "1"] | None = None,
+    ) -> Validation:
+        """Validate a batch under its predicted labels; `threshold` stands in for the buffer.
+
+        Raises:
+            BadInput: a watched layer did not run, or its output is not one tensor per image.
+        """
+        discrepancy = torch.stack(
+            [
+                self._validator(at)(_of(activations, name), label)
+                for at, name in enumerate(self.layers)
+            ],
+            dim=1,
+        )
+        score = self.joint(discrepancy, label)
+        limit = self.threshold if threshold is None else threshold
+        return Validation(discrepancy, score, self.p_value(score), score <= limit)
+
+    def joint(
+        self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the joint discrepancy of each row."""
+        return ((discrepancy - self.shift.T[label]) * self.scale.T[label]).sum(dim=1)
+
+    def p_value(self, score: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+        """Return the conformal p-value of each score, in [1 / (n + 1), 1]."""
+        above = (self.calibration >= score.unsqueeze(1)).to(score.dtype).sum(dim=1)
+        return (above + 1) / (len(self.calibration) + 1)
+
+    def _validator(self, index: int) -> nn.Module:
+        return self.validators[index]
+
+
+def _of(activations: Mapping[str, Tensor], layer: str) -> Tensor:
+    if layer not in activations:
+        raise BadInput(f"layers: {layer!r} did not run in the model's forward")
+    activation = activations[layer]
+    if not isinstance(activation, Tensor) or activation.ndim < 2:
+        seen = (
+            list(activation.shape) if isinstance(activation, Tensor) else type(activation).__name__
+        )
+        raise BadInput(f"layers: {layer!r} gives {seen}, not a tensor [batch, …]")
+    return activation

@@ -1,0 +1,101 @@
+"""The one-class SVMs of one layer, one per class, as one module of standard operations."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor, nn
+
+__all__ = ["OneClassSVMs", "Solution"]
+
+
+class Solution(NamedTuple):
+    """One solved one-class SVM with the kernel exp(-gamma |x - v|²), in scikit-learn's scaling.
+
+    Attributes:
+        vectors: its support vectors.
+        coefficients: the dual coefficient of each, all positive (`OneClassSVM.dual_coef_[0]`).
+        offset: rho (`OneClassSVM.offset_`); the decision is Σ coefficient · kernel - offset.
+        gamma: the kernel's width, in 1 / squared distance.
+    """
+
+    vectors: Float64[np.ndarray, "vector feature"]
+    coefficients: Float64[np.ndarray, " vector"]
+    offset: float
+    gamma: float
+
+
+class OneClassSVMs(nn.Module):
+    """Signed distance to the separating hyperplane of the predicted class (Schölkopf et al. 2001).
+
+    The hyperplane w = Σ α φ(v) lies in kernel space, so that the distance of φ(x) to it is
+    (Σ α k(x, v) - ρ) / |w| with |w|² = ΣΣ α α k(v, v): scikit-learn's decision function over |w|.
+    It is positive where the training images of the class lie. The division matters: |w| grows with
+    the count of training images, and without it the sum over layers is a sum of unlike units.
+
+    One matrix product gives the exponents -γ|x - v|² = [2γv, -γ, -γ|v|²] · [x, |x|², 1]. Features
+    are first centred at the class, because that expansion loses digits far from the origin.
+    Classes have unlike counts of support vectors; short ones are filled up with weight 0.
+    """
+
+    centres: Tensor
+    vectors: Tensor
+    weights: Tensor
+    offsets: Tensor
+    norms: Tensor
+
+    def __init__(self, classes: int, vectors: int, features: int) -> None:
+        """Make room for SVMs; `from_solutions` or `load_state_dict` fills it."""
+        super().__init__()
+        self.register_buffer("centres", torch.zeros(classes, features))
+        self.register_buffer("vectors", torch.zeros(classes, vectors, features + 2))
+        self.register_buffer("weights", torch.zeros(classes, vectors))
+        self.register_buffer("offsets", torch.zeros(classes))
+        self.register_buffer("norms", torch.ones(classes))
+
+    @classmethod
+    def from_solutions(cls, solutions: Sequence[Solution]) -> "OneClassSVMs":
+        """Build from one solution per class, in the order of the labels."""
+        widest = max(len(solution.vectors) for solution in solutions)
+        svms = cls(len(solutions), widest, solutions[0].vectors.shape[1])
+        for label, (vectors, coefficients, offset, gamma) in enumerate(solutions):
+            centre = vectors.mean(axis=0)
+            centred = vectors - centre
+            squares = np.square(centred).sum(axis=1)
+            kernel = np.exp(-gamma * _squared_distances(centred, squares))
+            norm = float(np.sqrt(coefficients @ kernel @ coefficients))
+            augmented = np.column_stack(
+                [2 * gamma * centred, np.full(len(vectors), -gamma), -gamma * squares]
+            )
+            svms.centres[label] = torch.from_numpy(centre)
+            svms.vectors[label, : len(vectors)] = torch.from_numpy(augmented)
+            svms.weights[label, : len(vectors)] = torch.from_numpy(coefficients / norm)
+            svms.offsets[label] = offset / norm
+            svms.norms[label] = norm
+        return svms
+
+    def forward(
+        self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the signed distance of each row to the hyperplane of its label's SVM."""
+        centred = features - self.centres[label]
+        square = centred.square().sum(dim=1, keepdim=True)
+        augmented = torch.cat([centred, square, torch.ones_like(square)], dim=1)
+        exponents = torch.matmul(self.vectors[label], augmented.unsqueeze(2)).squeeze(2)
+        return (exponents.exp() * self.weights[label]).sum(dim=1) - self.offsets[label]
+
+    def decision_function(
+        self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return what `sklearn.svm.OneClassSVM.decision_function` does: distance times |w|."""
+        distance: Tensor = self(features, label)
+        return distance * self.norms[label]
+
+
+def _squared_distances(
+    points: Float64[np.ndarray, "vector feature"], squares: Float64[np.ndarray, " vector"]
+) -> Float64[np.ndarray, "vector vector"]:
+    distances = squares[:, None] + squares[None, :] - 2 * points @ points.T
+    return distances.clip(min=0)

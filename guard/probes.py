@@ -1,0 +1,150 @@
+"""Probes: which layers are watched, and how an activation becomes a short vector of features."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from guard.errors import BadInput, nearest
+
+__all__ = [
+    "INPUT",
+    "Flatten",
+    "Grid",
+    "Standardisation",
+    "Statistics",
+    "Whitening",
+    "require_layers",
+    "watch",
+]
+
+INPUT = "input"
+"""The name of probe zero: the image itself."""
+
+
+def require_layers(model: nn.Module, layers: Sequence[str]) -> None:
+    """Refuse a layer that the model does not have.
+
+    Raises:
+        BadInput: a name is neither `input` nor one of `model.named_modules()`, or is given twice.
+    """
+    known = [INPUT, *(name for name, _ in model.named_modules() if name)]
+    for layer in layers:
+        if layer not in known:
+            raise BadInput(f"layers: the model has no layer {layer!r}{nearest(layer, known)}")
+    if len(set(layers)) < len(layers):
+        raise BadInput(f"layers: a layer is named twice in {', '.join(layers)}")
+
+
+@contextmanager
+def watch(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield a dictionary that fills with the outputs of `layers` while the model runs.
+
+    A layer that runs several times in one forward keeps its last output. Hooks are ordinary forward
+    hooks, so they are followed by `torch.export` (not strict) and `torch.jit.trace`. `input` is the
+    caller's to add: the model's argument is no module's output.
+
+    Raises:
+        BadInput: the model has no such layer.
+    """
+    require_layers(model, layers)
+    activations: dict[str, Any] = {}
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            activations[name] = output
+
+        return hook
+
+    handles = [
+        model.get_submodule(name).register_forward_hook(keep(name))
+        for name in layers
+        if name != INPUT
+    ]
+    try:
+        yield activations
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class Flatten(nn.Module):
+    """Every value, as the thesis does it: [batch, …] to [batch, feature]."""
+
+    def forward(self, activation: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch feature"]:
+        return activation.flatten(1)
+
+
+class Grid(nn.Module):
+    """Means over a `size` x `size` grid of cells; flat activations and tokens pass as they are.
+
+    [batch, channel, height, width] becomes [batch, channel * size²].
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, activation: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch feature"]:
+        if activation.ndim != 4:
+            return activation.flatten(1)
+        return functional.adaptive_avg_pool2d(activation, self.size).flatten(1)
+
+
+class Statistics(nn.Module):
+    """Mean, standard deviation and maximum of each channel over space.
+
+    [batch, channel, height, width], or tokens [batch, token, channel] with `channel_axis` 2,
+    becomes [batch, 3 * channel]; [batch, feature] passes as it is. The standard deviation is of
+    the population (divided by n).
+    """
+
+    def __init__(self, channel_axis: int = 1) -> None:
+        super().__init__()
+        self.channel_axis = channel_axis
+
+    def forward(self, activation: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch feature"]:
+        if activation.ndim == 2:
+            return activation
+        space = [axis for axis in range(1, activation.ndim) if axis != self.channel_axis]
+        mean = activation.mean(space, keepdim=True)
+        variance = (activation - mean).square().mean(space)
+        # The small constant keeps the gradient of the root finite where a channel is flat.
+        deviation = (variance + 1e-12).sqrt()
+        return torch.cat([mean.flatten(1), deviation, activation.amax(space)], dim=1)
+
+
+class Standardisation(nn.Module):
+    """Shift and scale each feature: (features - mean) * scale."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Float[Tensor, " feature"], scale: Float[Tensor, " feature"]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+
+    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch feature"]:
+        return (features - self.mean) * self.scale
+
+
+class Whitening(nn.Module):
+    """Shift, turn and scale features so that they are uncorrelated: (features - mean) @ matrix."""
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(
+        self, mean: Float[Tensor, " feature"], matrix: Float[Tensor, "feature component"]
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("matrix", matrix)
+
+    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch component"]:
+        return (features - self.mean) @ self.matrix
