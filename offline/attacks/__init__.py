@@ -1,0 +1,37 @@
+"""Gradient attacks: one loop, and the settings of it that the papers name."""
+
+from offline.attacks.ascent import Feasible, Judge, Judgement, Move, ascend, raw, sign, unit
+from offline.attacks.gradient import checked_epsilon, fgsm, held_still, pgd
+from offline.attacks.objectives import (
+    PixelObjective,
+    checked_smoothing,
+    cross_entropy,
+    divergence_from,
+    label_smoothed_cross_entropy,
+    lowered_score,
+    margin,
+    smoothed,
+)
+
+__all__ = [
+    "Feasible",
+    "Judge",
+    "Judgement",
+    "Move",
+    "PixelObjective",
+    "ascend",
+    "checked_epsilon",
+    "checked_smoothing",
+    "cross_entropy",
+    "divergence_from",
+    "fgsm",
+    "held_still",
+    "label_smoothed_cross_entropy",
+    "lowered_score",
+    "margin",
+    "pgd",
+    "raw",
+    "sign",
+    "smoothed",
+    "unit",
+]
