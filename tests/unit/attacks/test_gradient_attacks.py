@@ -7,7 +7,6 @@ from torch import nn
 from guard.errors import BadInput
 from offline.attacks import cross_entropy, divergence_from, fgsm, margin, pgd, smoothed
 
-
 # Its old pin of `requests` makes that warn of the newer packages that it finds beside it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*doesn't match a supported version")
 
