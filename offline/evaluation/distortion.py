@@ -33,7 +33,6 @@ class DistortionCurve:
     """Points in the order of growing strength."""
 
     name: str
-    symbol: str
     points: tuple[DistortionPoint, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,8 +52,7 @@ def detection_under_distortion(
 
     Where it has two parameters both grow alike, as the scale ratios of Figure 3.4 do.
     """
-    transformation = TRANSFORMATIONS[name]
-    path = transformation.diagonal
+    path = TRANSFORMATIONS[name].diagonal
     last = min(steps, len(path)) - 1
     chosen = [path[round(step * (len(path) - 1) / max(last, 1))] for step in range(last + 1)]
     images = seeds.images.to(device_of(guarded))
@@ -71,4 +69,4 @@ def detection_under_distortion(
                 detected_failed=rate(int((~errs & flagged).sum()), right),
             )
         )
-    return DistortionCurve(name, " = ".join(transformation.symbols), tuple(points))
+    return DistortionCurve(name, tuple(points))
