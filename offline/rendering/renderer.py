@@ -1,0 +1,22 @@
+"""What every renderer offers, so that an attack does not know which one it differentiates."""
+
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from offline.rendering.scene import Scene
+
+__all__ = ["Renderer"]
+
+
+class Renderer(Protocol):
+    """Makes images of scenes, differentiable in every scene parameter."""
+
+    def render(self, scene: Scene) -> Float[Tensor, "batch 3 height width"]:
+        """Return RGB images in [0, 1], of the dtype and on the device of the scene."""
+        ...
+
+    def coverage(self, scene: Scene) -> Float[Tensor, "batch"]:
+        """Return the fraction of pixels in [0, 1] that show the object; 0: it is out of view."""
+        ...
