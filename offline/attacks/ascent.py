@@ -103,7 +103,9 @@ def ascend(
     rows = torch.arange(len(some), device=some.device)
     reach = torch.ones(len(some), device=some.device)
     for _ in range(iterations):
-        current = {name: tensor[rows].requires_grad_() for name, tensor in reached.items()}
+        current = {name: _of(rows, tensor).detach() for name, tensor in reached.items()}
+        for tensor in current.values():
+            tensor.requires_grad_()
         value, done = judge(current, rows)
         if done is not None and bool(done.all()):
             break
@@ -115,15 +117,23 @@ def ascend(
             step = move.step * move.direction(gradient[going].nan_to_num(0.0, 0.0, 0.0))
             if feasible is not None:
                 step = step * reach[rows].view(-1, *[1] * (step.ndim - 1))
-            moved[name] = move.project(current[name].detach()[going] + step, begin[name][rows])
+            moved[name] = move.project(current[name].detach()[going] + step, _of(rows, begin[name]))
         taken = rows
         if feasible is not None:
             allowed = feasible(moved, rows)
             reach[rows[~allowed]] /= 2
             taken, moved = rows[allowed], {name: t[allowed] for name, t in moved.items()}
         for name, tensor in moved.items():
-            reached[name][taken] = tensor
+            if len(taken) == len(reached[name]):
+                reached[name] = tensor
+            else:
+                reached[name][taken] = tensor
     return reached
+
+
+def _of(rows: Tensor, tensor: Tensor) -> Tensor:
+    """Return some rows, in ascending order; without a copy, which would cost, where it is all."""
+    return tensor if len(rows) == len(tensor) else tensor[rows]
 
 
 def _start(begin: Tensor, move: Move, generator: torch.Generator | None) -> Tensor:

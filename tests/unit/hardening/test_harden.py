@@ -92,7 +92,7 @@ def test_hardening_buys_robustness(method, device):
         return accuracy(model, pgd(model, images, labels, **attack), labels)
 
     assert accuracy(hardened, images, labels) > 0.9
-    assert robust(hardened) > robust(plainly) + 0.2
+    assert robust(hardened) > robust(plainly) + 0.5
 
 
 def counterexamples(training):
