@@ -60,11 +60,11 @@ class CornerCaseSettings(Settings):
         keep_from: the final success rate below which a transformation is dropped.
     """
 
-    seeds: int = Field(200, ge=1)
+    seeds: int = Field(default=200, ge=1)
     border: Border = "zeros"
-    transformations: tuple[Name, ...] = Field(get_args(Name), min_length=1)
-    stop_at: float = Field(0.6, gt=0, le=1)
-    keep_from: float = Field(0.3, ge=0, le=1)
+    transformations: tuple[Name, ...] = Field(default=get_args(Name), min_length=1)
+    stop_at: float = Field(default=0.6, gt=0, le=1)
+    keep_from: float = Field(default=0.3, ge=0, le=1)
 
 
 class Seeds(NamedTuple):
@@ -94,7 +94,7 @@ class CornerCases:
     @property
     def success_rate(self) -> float:
         """The share of images that the model gets wrong."""
-        return self.succeeded.float().mean().item()
+        return int(self.succeeded.sum()) / len(self.labels)
 
     def summary(self) -> dict[str, Any]:
         """One line of Table 3.5 as plain values."""

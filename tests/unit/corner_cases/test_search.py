@@ -48,6 +48,7 @@ def only(*names: str, **more) -> CornerCaseSettings:
         # level + bias > 0.501 for 60 % of the levels: those from 0.16 on, so bias > 0.341
         (0.6, 0.344, 0.6),
         (0.5, 0.304, 0.5),
+        (0.7, 0.384, 0.7),  # as a float32 0.7 is less than 0.7
     ],
 )
 def test_growth_stops_at_the_first_strength_that_reaches_the_rate(device, stop_at, bias, rate):

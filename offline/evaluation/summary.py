@@ -1,0 +1,187 @@
+"""From assessments to the figures that a recipe sets floors for, and to the report."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from offline.corner_cases.prediction import predict
+from offline.counterexamples import Counterexamples
+from offline.evaluation.detection import roc_auc
+from offline.evaluation.distortion import detection_under_distortion
+from offline.evaluation.inspection import inspect
+from offline.evaluation.release import Assessment
+from offline.evaluation.report_data import (
+    BundleFacts,
+    CounterexampleShown,
+    Measure,
+    ReportData,
+    TrainingCurve,
+    corner_case_examples,
+)
+from offline.evaluation.settings import EvaluateSettings, Floors
+
+__all__ = ["measures_of", "report_of"]
+
+SHOWN = 12
+NAMES = {
+    "clean_accuracy": "clean accuracy",
+    "robust_accuracy": "accuracy under PGD",
+    "counterexample_cost": "accuracy that semantic counterexamples cost",
+    "counterexample_accuracy": "accuracy under the semantic attack",
+    "stored_counterexample_accuracy": "accuracy on the trained model's counterexamples",
+    "corner_case_auc": "ROC-AUC, natural corner cases",
+    "corner_case_detection": "natural corner cases detected",
+    "counterexample_auc": "ROC-AUC, semantic counterexamples",
+    "false_alarms_at_most": "false alarms on clean images",
+}
+
+
+def measures_of(before: Assessment, after: Assessment, floors: Floors) -> dict[str, Measure]:
+    """Return each figure by its key in `Floors`; one that was not measured has no floor to miss.
+
+    `after` is the released model, the same object as `before` where nothing hardened the model.
+    """
+    first, second = _figures(before), _figures(after)
+    stored = before.counterexamples
+    if stored is not None:
+        first["stored_counterexample_accuracy"] = before.counterexample_accuracy
+        second["stored_counterexample_accuracy"] = _accuracy_on(after.guarded.model, stored)
+        # What is shown is that the attack works: on the model that nothing has hardened.
+        second["counterexample_cost"] = first.pop("counterexample_cost")
+    return {
+        key: Measure(
+            name=name,
+            before=first.get(key) if after is not before else None,
+            after=second[key],
+            floor=getattr(floors, key),
+            at_most=key.endswith("_at_most"),
+            pattern="{:.4f}" if key.endswith("_auc") else "{:.2%}",
+        )
+        for key, name in NAMES.items()
+        if second.get(key) is not None or getattr(floors, key) is not None
+    }
+
+
+def report_of(
+    name: str,
+    recipe: str,
+    before: Assessment,
+    after: Assessment,
+    measures: Mapping[str, Measure],
+    training: tuple[TrainingCurve, ...],
+    classes: tuple[str, ...],
+    settings: EvaluateSettings,
+    versions: dict[str, str],
+    fingerprint: str,
+) -> ReportData:
+    """Gather what the report of a release shows; the examples are the first ones found."""
+    detector, shown = after.guarded.detector, before.counterexamples
+    return ReportData(
+        name=name,
+        measures=tuple(measures.values()),
+        counterexamples=None
+        if shown is None
+        else tuple(_shown(shown, after.guarded.model, classes)),
+        corner_cases=tuple(
+            corner_case_examples(
+                cases, after.seeds, classes, valid=inspect(after.guarded, cases.images).valid
+            )
+            for cases in after.corner_cases.kept
+        ),
+        dropped=after.corner_cases.dropped,
+        detection=after.detection,
+        threshold=detector.threshold.item(),
+        distortion=_distortion(after, settings),
+        training=training,
+        clean=after.clean,
+        bundle=BundleFacts(
+            layers=detector.layers,
+            threshold=detector.threshold.item(),
+            false_alarm_rate=detector.false_alarm_rate,
+            calibration_size=len(detector.calibration),
+            files={},
+            fingerprint=fingerprint,
+        ),
+        recipe=recipe,
+        versions=versions,
+    )
+
+
+def _figures(assessed: Assessment) -> dict[str, float | None]:
+    found, overall = assessed.counterexamples, assessed.detection.overall
+    figures: dict[str, float | None] = {
+        "clean_accuracy": assessed.clean.value,
+        "robust_accuracy": None if assessed.robust is None else assessed.robust.value,
+        "counterexample_accuracy": assessed.counterexample_accuracy,
+        "corner_case_auc": overall.auc,
+        "corner_case_detection": None if overall.detected is None else overall.detected.value,
+        "false_alarms_at_most": assessed.detection.false_alarms.realised.value,
+    }
+    if found is not None:
+        counts = found.figures()
+        images = _as_images(found.images_after[found.success])
+        scores = inspect(assessed.guarded, images).scores.numpy()
+        figures["counterexample_cost"] = counts["accuracy_before"] - counts["accuracy_after"]
+        figures["counterexample_auc"] = roc_auc(assessed.detection.clean_scores, scores)
+    return figures
+
+
+def _accuracy_on(model: nn.Module, found: Counterexamples) -> float:
+    labels = predict(model, _as_images(found.images_after)).labels
+    return (labels == found.labels).double().mean().item()
+
+
+def _shown(
+    found: Counterexamples, hardened: nn.Module, classes: tuple[str, ...]
+) -> Iterator[CounterexampleShown]:
+    rows = found.success.nonzero()[:SHOWN, 0]
+    answer = predict(hardened, _as_images(found.images_after[rows]))
+    moved = {
+        name: after - getattr(found.before, name)
+        for name, after in found.after.parameters().items()
+    }
+    for place, row in enumerate(rows.tolist()):
+        yield CounterexampleShown(
+            original=_as_images(found.images_before[row]).numpy(),
+            counterexample=_as_images(found.images_after[row]).numpy(),
+            label=classes[int(found.labels[row])],
+            original_prediction=classes[int(found.predicted_before[row])],
+            original_confidence=found.confidence_before[row].item(),
+            prediction=classes[int(found.predicted_after[row])],
+            confidence=found.confidence_after[row].item(),
+            changed={
+                name: _written(change[row]) for name, change in moved.items() if change[row].any()
+            },
+            hardened_prediction=classes[int(answer.labels[place])],
+            hardened_confidence=answer.confidences[place].item(),
+        )
+
+
+def _written(change: Float[Tensor, "..."]) -> str:
+    """Write a change of a few numbers in full, and of many by its largest."""
+    if change.numel() <= 6:
+        return ", ".join(f"{value:+.2f}" for value in change.flatten().tolist())
+    return f"by ≤ {change.abs().max().item():.3f}"
+
+
+def _distortion(after: Assessment, settings: EvaluateSettings) -> tuple | None:
+    if not settings.distortion:
+        return None
+    kept = after.corner_cases.kept
+    single = [cases for cases in kept if cases.name not in ("combined", "complement")]
+    return tuple(
+        detection_under_distortion(
+            after.guarded,
+            after.seeds,
+            cases.name,
+            border=cases.deformation.border,
+            steps=settings.distortion,
+        )
+        for cases in single
+    )
+
+
+def _as_images(pixels: Tensor) -> Float[Tensor, "..."]:
+    return pixels.float() / 255
