@@ -121,7 +121,7 @@ def seal_bundle(folder: Path, manifest: Manifest) -> Manifest:
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_bytes().decode("utf-8")
         values = json.loads(content)
     except OSError as error:
         raise BadBundle(f"{path}: cannot be read: {error.strerror}") from None

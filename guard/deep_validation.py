@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs
+from guard.probes import Standardisation, Whitening
 
 __all__ = ["DeepValidation", "Validation", "Validator"]
 
@@ -24,7 +25,11 @@ class Validator(nn.Module):
     """
 
     def __init__(
-        self, layer: str, reduction: nn.Module, scaling: nn.Module, svms: OneClassSVMs
+        self,
+        layer: str,
+        reduction: nn.Module,
+        scaling: Standardisation | Whitening,
+        svms: OneClassSVMs,
     ) -> None:
         super().__init__()
         self.layer = layer

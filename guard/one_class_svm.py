@@ -97,5 +97,5 @@ class OneClassSVMs(nn.Module):
 def _squared_distances(
     points: Float64[np.ndarray, "vector feature"], squares: Float64[np.ndarray, " vector"]
 ) -> Float64[np.ndarray, "vector vector"]:
-    distances = squares[:, None] + squares[None, :] - 2 * points @ points.T
-    return distances.clip(min=0)
+    distances: np.ndarray = squares[:, None] + squares[None, :] - 2 * points @ points.T
+    return np.asarray(distances.clip(min=0))

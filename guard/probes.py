@@ -44,7 +44,8 @@ def require_layers(model: nn.Module, layers: Sequence[str]) -> None:
 def watch(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield a dictionary that fills with the outputs of `layers` while the model runs.
 
-    A layer that runs several times in one forward keeps its last output. Hooks are ordinary forward
+    A layer that runs several times in one forward keeps its last output, and the dictionary is in
+    the order of those last runs. Hooks are ordinary forward
     hooks, so they are followed by `torch.export` (not strict) and `torch.jit.trace`. `input` is the
     caller's to add: the model's argument is no module's output.
 
@@ -56,6 +57,7 @@ def watch(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
 
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            activations.pop(name, None)  # so that the order is that of the last calls
             activations[name] = output
 
         return hook

@@ -1,0 +1,114 @@
+"""The threshold at a named false-alarm rate, by split conformal calibration."""
+
+import math
+from fractions import Fraction
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from guard.deep_validation import DeepValidation
+from guard.errors import BadInput
+from guard.progress import track
+from offline.datasets import ImageSet, batches
+from offline.fitting.features import activations_of
+from offline.fitting.settings import FitSettings
+
+__all__ = ["calibrate", "conformal_threshold"]
+
+STANDARDISING_SHARE = 3
+"""One image in three sets the standardised joint; the rest set the threshold."""
+
+FEWEST_PER_CLASS = 20
+
+
+def calibrate(
+    model: nn.Module,
+    detector: DeepValidation,
+    calibration_set: ImageSet,
+    settings: FitSettings,
+    seed: int,
+) -> None:
+    """Set the detector's joint, its clean scores and its threshold from held-out clean images.
+
+    All images count, whatever the model says of them. A standardised joint is set on a third of
+    them, drawn by `seed`, and the threshold on the rest, because scores that had a part in setting
+    their own scale are not exchangeable with new ones. See `conformal_threshold` for what is
+    guaranteed. The detector can be calibrated again, on new clean data, without fitting again.
+
+    Raises:
+        BadInput: there are too few images for the false-alarm rate.
+    """
+    discrepancy, label = _discrepancies(model, detector, calibration_set, settings)
+    order = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
+    shift, scale = torch.zeros_like(detector.shift), torch.ones_like(detector.scale)
+    if settings.joint == "standardised":
+        held = len(label) // STANDARDISING_SHARE
+        first, order = order[:held], order[held:]
+        shift, scale = _standardisation(discrepancy[first], label[first], shift)
+    detector.shift, detector.scale = shift, scale
+    scores = detector.joint(discrepancy[order], label[order]).sort().values
+    detector.threshold = conformal_threshold(scores, settings.false_alarm_rate)
+    detector.calibration = scores
+    detector.false_alarm_rate = settings.false_alarm_rate
+
+
+def conformal_threshold(scores: Float[Tensor, " n"], rate: float) -> Float[Tensor, "1"]:
+    """Return the ⌈(n + 1)(1 - rate)⌉-th smallest score.
+
+    A new clean image exchangeable with the n calibration images then scores above it with
+    probability at most `rate`, whatever the distribution, and (without ties) at least
+    `rate` - 1 / (n + 1). The probability is over the draw of the calibration images too: for one
+    given calibration set, the realised rate spreads around it as Beta(n + 1 - k, k), k the rank,
+    with a deviation of about √(rate (1 - rate) / n) (Vovk 2012; Angelopoulos and Bates 2021).
+
+    Raises:
+        BadInput: n < 1 / rate - 1, where no score is large enough, or a score is not finite.
+    """
+    # A fraction, because 100 * (1 - 0.01) in floating point may come out above 99.
+    rank = math.ceil((len(scores) + 1) * (1 - Fraction(str(rate))))
+    if rank > len(scores):
+        least = math.ceil(1 / Fraction(str(rate))) - 1
+        raise BadInput(
+            f"fit.false_alarm_rate: {rate} needs {least} calibration images or more, "
+            f"there are {len(scores)}"
+        )
+    if not torch.isfinite(scores).all():
+        raise BadInput("calibration: a score is not finite; the model gives NaN or infinity")
+    return scores.sort().values[rank - 1 : rank]
+
+
+def _discrepancies(
+    model: nn.Module, detector: DeepValidation, image_set: ImageSet, settings: FitSettings
+) -> tuple[Float[Tensor, "n layer"], Int64[Tensor, " n"]]:
+    found, labels = [], []
+    steps = -(-len(image_set) // settings.batch_size)
+    stream = batches(image_set, settings.batch_size)
+    with torch.no_grad():
+        for images, _ in track(stream, "Calibrating", steps):
+            classes = len(image_set.classes)
+            activations, label = activations_of(model, images, detector.layers, classes)
+            found.append(detector(activations, label).discrepancy)
+            labels.append(label)
+    return torch.cat(found), torch.cat(labels)
+
+
+def _standardisation(
+    discrepancy: Float[Tensor, "n layer"],
+    label: Int64[Tensor, " n"],
+    shape: Float[Tensor, "layer class"],
+) -> tuple[Float[Tensor, "layer class"], Float[Tensor, "layer class"]]:
+    """Return the mean and 1 / deviation per layer and predicted class.
+
+    A class that is predicted fewer than 20 times takes those of all classes together.
+    """
+    if len(label) < 2:
+        raise BadInput(f"calibration: {len(label)} images cannot standardise the joint")
+    mean = discrepancy.mean(0).unsqueeze(1).repeat(1, shape.shape[1])
+    deviation = discrepancy.std(0).unsqueeze(1).repeat(1, shape.shape[1])
+    counts = torch.bincount(label, minlength=shape.shape[1])
+    for index in torch.nonzero(counts >= FEWEST_PER_CLASS).flatten().tolist():
+        of_class = discrepancy[label == index]
+        mean[:, index], deviation[:, index] = of_class.mean(0), of_class.std(0)
+    # A layer whose discrepancy never moves must not divide by zero.
+    return mean, 1 / deviation.clamp(min=1e-6)

@@ -1,0 +1,51 @@
+"""What a person may set about fitting Deep Validation."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from guard.settings import Settings
+
+__all__ = ["FitSettings"]
+
+
+class FitSettings(Settings):
+    """How Deep Validation is fitted.
+
+    The defaults were chosen on MNIST with the thesis's seven-layer network, by the ROC-AUC on
+    misclassified corner cases; the kernel's width, the shrinkage and the joint matter most.
+    scikit-learn's own width (`gamma` 1) smooths the boundary too far, and widths above 8 make a
+    support vector of every training image.
+    """
+
+    layers: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        "auto", description="names of `model.named_modules()`, `input`, or the output of each block"
+    )
+    reduction: Literal["statistics", "grid", "flatten"] = Field(
+        "statistics", description="what a probe keeps: per-channel statistics, a grid, every value"
+    )
+    grid: int = Field(4, ge=1, le=64, description="cells to a side, for the grid")
+    scaling: Literal["whiten", "standardise", "centre"] = Field(
+        "whiten", description="what is done to the features; `centre` leaves them as the thesis"
+    )
+    shrinkage: float = Field(
+        0.1, ge=0, le=1, description="share of the identity in the correlation matrix to whiten by"
+    )
+    components: int = Field(
+        256, ge=1, description="directions kept at most when whitening, those of largest variance"
+    )
+    nu: float = Field(0.05, gt=0, le=1, description="share of training images left outside")
+    gamma: float = Field(
+        2.0, gt=0, description="kernel width, as a multiple of 1 / total variance within classes"
+    )
+    max_per_class: int = Field(
+        1000, ge=2, description="training images per class at most: a fit costs their square"
+    )
+    joint: Literal["standardised", "sum"] = Field(
+        "standardised", description="standardise per layer and class before summing, or just sum"
+    )
+    false_alarm_rate: float = Field(
+        0.03, gt=0, lt=1, description="share of clean images that may be called corner cases"
+    )
+    batch_size: int = Field(128, ge=1, description="images that run through the model at once")
+    jobs: int = Field(-1, ge=-1, description="processes that fit SVMs; -1 is one per core")

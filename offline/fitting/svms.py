@@ -1,0 +1,71 @@
+"""One one-class SVM per class of a layer, solved by scikit-learn."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+from joblib import Parallel, delayed
+from sklearn.svm import OneClassSVM
+from torch import nn
+
+from guard.one_class_svm import OneClassSVMs, Solution
+from guard.progress import track
+from offline.fitting.features import Features
+from offline.fitting.settings import FitSettings
+
+__all__ = ["fit_svms", "solve"]
+
+
+def fit_svms(
+    layers: Sequence[Features], scalings: Sequence[nn.Module], settings: FitSettings
+) -> list[OneClassSVMs]:
+    """Train the SVMs of every layer and class (line 10 of Algorithm 1).
+
+    The tasks are joblib's, one per layer and class, so a parallel backend that the caller has
+    chosen is used, Ray for example. All classes of a layer share one kernel width, as in section
+    3.4.3: `settings.gamma` over the total variance of the layer's scaled features, which is
+    scikit-learn's gamma="scale" for centred features.
+    """
+    classes = len(layers[0].counts)
+    tasks = _tasks(layers, scalings, settings)
+    solved = Parallel(n_jobs=settings.jobs, return_as="generator")(tasks)
+    total = len(layers) * classes
+    solutions = list(track(solved, f"Fitting {total} one-class SVMs", total))
+    return [
+        OneClassSVMs.from_solutions(solutions[start : start + classes])
+        for start in range(0, total, classes)
+    ]
+
+
+def solve(features: Float64[np.ndarray, "n feature"], nu: float, gamma: float) -> Solution:
+    """Solve one one-class SVM on rows of features."""
+    machine = OneClassSVM(kernel="rbf", nu=nu, gamma=gamma).fit(features)
+    return Solution(
+        machine.support_vectors_, machine.dual_coef_[0], float(machine.offset_[0]), gamma
+    )
+
+
+def _tasks(
+    layers: Sequence[Features], scalings: Sequence[nn.Module], settings: FitSettings
+) -> Iterator[object]:
+    for features, scaling in zip(layers, scalings, strict=True):
+        gamma = settings.gamma / _total_variance(features, scaling)
+        for label in range(len(features.counts)):
+            yield delayed(solve)(_scaled(features, scaling, label), settings.nu, gamma)
+
+
+def _total_variance(features: Features, scaling: nn.Module) -> float:
+    """Sum the variances of all scaled features, between classes and within."""
+    count, sums, squares = int(features.counts.sum()), np.zeros(1), 0.0
+    for label in range(len(features.counts)):
+        rows = _scaled(features, scaling, label)
+        sums = sums + rows.sum(axis=0)
+        squares += float(np.square(rows).sum())
+    variance = squares / count - float(np.square(sums / count).sum())
+    return variance if variance > 0 else 1.0
+
+
+def _scaled(features: Features, scaling: nn.Module, label: int) -> Float64[np.ndarray, "n feature"]:
+    rows = torch.from_numpy(np.array(features.of_class(label)))
+    return np.asarray(scaling(rows).double().numpy())
