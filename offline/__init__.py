@@ -1,3 +1,3 @@
-"""Before a release: find how a model fails, harden it, learn where its inner states are trustworthy."""
+"""Before a release: find how a model fails, harden it, learn where it is trustworthy."""
 
 __all__: list[str] = []

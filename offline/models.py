@@ -1,6 +1,7 @@
 """The user's own model: named as `package.module:factory`, its weights a safetensors file."""
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 from guard.errors import BadInput, CornerguardError, nearest
 from offline.networks import Normalised
 
-__all__ = ["build_model", "load_weights", "require_logits", "save_weights"]
+__all__ = ["build_model", "load_weights", "require_logits", "save_weights", "source_of"]
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -45,6 +46,12 @@ def build_model(
     if not isinstance(model, nn.Module):
         raise BadInput(f"{factory!r}: returns a {type(model).__name__}, not a torch.nn.Module")
     return Normalised(model, normalise["mean"], normalise["std"]) if normalise else model
+
+
+def source_of(factory: str) -> Path:
+    """Return the file that defines a factory which `build_model` has called."""
+    module = sys.modules[factory.partition(":")[0]]
+    return Path(inspect.getsourcefile(module) or inspect.getfile(module))
 
 
 def load_weights(model: nn.Module, file: Path) -> None:

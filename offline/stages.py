@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,14 +16,13 @@ from guard.storage import replace_directory, write_json
 
 __all__ = ["Run"]
 
-MARKER = "stage.json"
-
 
 class Run:
     """The folder of one recipe's run, `runs/NAME`, with one folder for each finished stage.
 
-    A stage is finished when its folder is there and its marker carries the key of what it was made
-    from: its settings, its data, and the stages before it. Anything else is made anew.
+    A stage is finished when its folder is there and its marker, `.stages/STAGE.json`, carries the
+    key of what it was made from: its settings, its data, and the stages before it. The marker goes
+    before the folder is replaced and comes after it; anything in between is made anew.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,22 +51,35 @@ class Run:
         content = [name, made_from, [self.keys[before] for before in after]]
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         self.keys[name] = key
-        folder = self.folder / name
-        if self._key_of(folder) == key:
+        folder, marker = self.folder / name, self.folder / ".stages" / f"{name}.json"
+        if folder.is_dir() and _key_of(marker) == key:
             CONSOLE.print(f"[dim]{name}: reused[/dim]")
             return folder
         CONSOLE.print(f"[bold]{name}[/bold]")
         start = time.monotonic()
+        marker.unlink(missing_ok=True)
         with replace_directory(folder) as aside:
             make(aside)
-            seconds = round(time.monotonic() - start, 1)
-            write_json(aside / MARKER, {"key": key, "seconds": seconds})
+        seconds = round(time.monotonic() - start, 1)
+        marker.parent.mkdir(exist_ok=True)
+        write_json(marker, {"key": key, "seconds": seconds})
+        for left in (self.folder / ".checkpoints").glob(f"{name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
         CONSOLE.print(f"{name}: done in {seconds:.0f} s", highlight=False)
         return folder
 
-    @staticmethod
-    def _key_of(folder: Path) -> str | None:
-        try:
-            return str(json.loads((folder / MARKER).read_text(encoding="utf-8"))["key"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def checkpoint(self, name: str) -> Path:
+        """Return where the stage at work may keep what lets it go on after an interruption."""
+        return self.folder / ".checkpoints" / f"{name}-{self.keys[name][:16]}"
+
+    def seconds(self) -> dict[str, float]:
+        """Return how long each finished stage took, in seconds."""
+        markers = sorted((self.folder / ".stages").glob("*.json"))
+        return {marker.stem: json.loads(marker.read_text())["seconds"] for marker in markers}
+
+
+def _key_of(marker: Path) -> str | None:
+    try:
+        return str(json.loads(marker.read_text(encoding="utf-8"))["key"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -2,25 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from offline.corner_cases.prediction import predict
 from offline.counterexamples import Counterexamples
+from offline.evaluation.assessment import Assessment
 from offline.evaluation.detection import roc_auc
-from offline.evaluation.distortion import detection_under_distortion
+from offline.evaluation.distortion import DistortionCurve, detection_under_distortion
 from offline.evaluation.inspection import inspect
-from offline.evaluation.release import Assessment
 from offline.evaluation.report_data import (
     BundleFacts,
     CounterexampleShown,
     Measure,
     ReportData,
-    TrainingCurve,
     corner_case_examples,
 )
-from offline.evaluation.settings import EvaluateSettings, Floors
+from offline.evaluation.settings import Floors
 
 __all__ = ["measures_of", "report_of"]
 
@@ -46,7 +44,7 @@ def measures_of(before: Assessment, after: Assessment, floors: Floors) -> dict[s
     first, second = _figures(before), _figures(after)
     stored = before.counterexamples
     if stored is not None:
-        first["stored_counterexample_accuracy"] = before.counterexample_accuracy
+        first["stored_counterexample_accuracy"] = first["counterexample_accuracy"]
         second["stored_counterexample_accuracy"] = _accuracy_on(after.guarded.model, stored)
         # What is shown is that the attack works: on the model that nothing has hardened.
         second["counterexample_cost"] = first.pop("counterexample_cost")
@@ -66,17 +64,17 @@ def measures_of(before: Assessment, after: Assessment, floors: Floors) -> dict[s
 
 def report_of(
     name: str,
-    recipe: str,
     before: Assessment,
     after: Assessment,
     measures: Mapping[str, Measure],
-    training: tuple[TrainingCurve, ...],
     classes: tuple[str, ...],
-    settings: EvaluateSettings,
-    versions: dict[str, str],
-    fingerprint: str,
+    steps: int,
 ) -> ReportData:
-    """Gather what the report of a release shows; the examples are the first ones found."""
+    """Gather what the assessments show; the examples are the first ones found.
+
+    `steps` is the number of strengths in the picture of detection under distortion; 0: no picture.
+    What the run knows beside them (training, recipe, versions) is for the caller to add.
+    """
     detector, shown = after.guarded.detector, before.counterexamples
     return ReportData(
         name=name,
@@ -93,8 +91,7 @@ def report_of(
         dropped=after.corner_cases.dropped,
         detection=after.detection,
         threshold=detector.threshold.item(),
-        distortion=_distortion(after, settings),
-        training=training,
+        distortion=_distortion(after, steps) if steps else None,
         clean=after.clean,
         bundle=BundleFacts(
             layers=detector.layers,
@@ -102,10 +99,7 @@ def report_of(
             false_alarm_rate=detector.false_alarm_rate,
             calibration_size=len(detector.calibration),
             files={},
-            fingerprint=fingerprint,
         ),
-        recipe=recipe,
-        versions=versions,
     )
 
 
@@ -114,7 +108,6 @@ def _figures(assessed: Assessment) -> dict[str, float | None]:
     figures: dict[str, float | None] = {
         "clean_accuracy": assessed.clean.value,
         "robust_accuracy": None if assessed.robust is None else assessed.robust.value,
-        "counterexample_accuracy": assessed.counterexample_accuracy,
         "corner_case_auc": overall.auc,
         "corner_case_detection": None if overall.detected is None else overall.detected.value,
         "false_alarms_at_most": assessed.detection.false_alarms.realised.value,
@@ -123,6 +116,7 @@ def _figures(assessed: Assessment) -> dict[str, float | None]:
         counts = found.figures()
         images = _as_images(found.images_after[found.success])
         scores = inspect(assessed.guarded, images).scores.numpy()
+        figures["counterexample_accuracy"] = counts["accuracy_after"]
         figures["counterexample_cost"] = counts["accuracy_before"] - counts["accuracy_after"]
         figures["counterexample_auc"] = roc_auc(assessed.detection.clean_scores, scores)
     return figures
@@ -166,20 +160,13 @@ def _written(change: Float[Tensor, "..."]) -> str:
     return f"by ≤ {change.abs().max().item():.3f}"
 
 
-def _distortion(after: Assessment, settings: EvaluateSettings) -> tuple | None:
-    if not settings.distortion:
-        return None
-    kept = after.corner_cases.kept
-    single = [cases for cases in kept if cases.name not in ("combined", "complement")]
+def _distortion(after: Assessment, steps: int) -> tuple[DistortionCurve, ...]:
     return tuple(
         detection_under_distortion(
-            after.guarded,
-            after.seeds,
-            cases.name,
-            border=cases.deformation.border,
-            steps=settings.distortion,
+            after.guarded, after.seeds, cases.name, border=cases.deformation.border, steps=steps
         )
-        for cases in single
+        for cases in after.corner_cases.kept
+        if len(cases.deformation.steps) == 1 and cases.name != "complement"
     )
 
 

@@ -39,7 +39,7 @@ def test_a_stage_is_made_once_and_again_when_what_it_is_made_from_changes(tmp_pa
 def test_a_broken_marker_is_never_taken_for_a_finished_stage(tmp_path: Path, marker: str) -> None:
     make = Counting()
     Run(tmp_path).stage("train", {}, make)
-    (tmp_path / "train" / "stage.json").write_text(marker)
+    (tmp_path / ".stages" / "train.json").write_text(marker)
     Run(tmp_path).stage("train", {}, make)
     assert make.calls == 2
 

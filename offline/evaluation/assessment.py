@@ -1,7 +1,8 @@
-"""What must be known before a release: the trained model beside the one that is to be released."""
+"""What must be known before a release: the trained model beside the one that is released."""
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -21,7 +22,20 @@ from offline.evaluation.detection import Detection, evaluate_detection
 from offline.evaluation.robustness import Accuracy, accuracy, robust_accuracy
 from offline.evaluation.settings import EvaluateSettings
 
-__all__ = ["Assessment", "assess", "robustness_under_pgd"]
+__all__ = ["Assessment", "Protocol", "assess"]
+
+
+class Protocol(NamedTuple):
+    """How a model is assessed: the same for the trained and the released one.
+
+    Attributes:
+        epsilon: radius of PGD's l∞ ball; None leaves robust accuracy out.
+    """
+
+    corner_cases: CornerCaseSettings
+    evaluate: EvaluateSettings
+    epsilon: float | None
+    seed: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +44,7 @@ class Assessment:
 
     Attributes:
         clean: on the test images.
-        robust: on test images attacked by PGD; None where no epsilon is set.
+        robust: on test images attacked by PGD; None where that was left out.
         counterexamples: the semantic attack on this very model; None without one.
         seeds, corner_cases: the natural corner cases of this model.
         detection: how its validators tell them from clean images.
@@ -44,33 +58,21 @@ class Assessment:
     corner_cases: CornerCaseSearch
     detection: Detection
 
-    @property
-    def counterexample_accuracy(self) -> float | None:
-        """The accuracy that is left under the semantic attack."""
-        found = self.counterexamples
-        return None if found is None else float(found.figures()["accuracy_after"])
-
 
 def assess(
     guarded: GuardedClassifier,
     test: ImageSet,
     counterexamples: Counterexamples | None,
-    *,
-    corner_cases: CornerCaseSettings,
-    settings: EvaluateSettings,
-    epsilon: float | None,
-    seed: int,
+    protocol: Protocol,
 ) -> Assessment:
     """Measure a guarded model on test images, which took no part in anything before."""
     model, detector = guarded.model, guarded.detector
-    seeds = seed_images(model, test, corner_cases.seeds, seed)
-    search = find_corner_cases(model, seeds, corner_cases)
+    seeds = seed_images(model, test, protocol.corner_cases.seeds, protocol.seed)
+    search = find_corner_cases(model, seeds, protocol.corner_cases)
     return Assessment(
         guarded=guarded,
         clean=accuracy(model, test),
-        robust=None
-        if epsilon is None
-        else robustness_under_pgd(model, test, epsilon, settings, seed),
+        robust=_under_pgd(model, test, protocol),
         counterexamples=counterexamples,
         seeds=seeds,
         corner_cases=search,
@@ -85,13 +87,17 @@ def assess(
     )
 
 
-def robustness_under_pgd(
-    model: nn.Module, test: ImageSet, epsilon: float, settings: EvaluateSettings, seed: int
-) -> Accuracy:
+def _under_pgd(model: nn.Module, test: ImageSet, protocol: Protocol) -> Accuracy | None:
     """Measure the accuracy under PGD with a random start, on a random part of the test set."""
-    generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(test), generator=generator)[: settings.images]
+    if protocol.epsilon is None:
+        return None
+    generator = torch.Generator().manual_seed(protocol.seed)
+    chosen = torch.randperm(len(test), generator=generator)[: protocol.evaluate.images]
     attack = partial(
-        pgd, epsilon=epsilon, step_size=epsilon / 4, steps=settings.steps, generator=generator
+        pgd,
+        epsilon=protocol.epsilon,
+        step_size=protocol.epsilon / 4,
+        steps=protocol.evaluate.steps,
+        generator=generator,
     )
     return robust_accuracy(model, Subset(test, chosen), attack)
