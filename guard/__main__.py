@@ -1,0 +1,5 @@
+"""`python -m guard` is the command `cornerguard`."""
+
+from guard.cli import main
+
+main()
