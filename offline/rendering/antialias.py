@@ -33,11 +33,11 @@ _THICKNESS = 0.03  # the same, for a neighbour that may be the surface an edge b
 class Crossings(NamedTuple):
     """Where borders cross the lines from pixel centres to the next one right of, or below, them."""
 
-    pixel: Int64[Tensor, "crossing"]
+    pixel: Int64[Tensor, " crossing"]
     """Number of the first pixel in the flat batch of images."""
-    along: Float[Tensor, "crossing"]
+    along: Float[Tensor, " crossing"]
     """Place of the border in [0, 1] from the first centre to the second; has the gradient."""
-    weight: Float[Tensor, "crossing"]
+    weight: Float[Tensor, " crossing"]
     """Share in [0, 1] of the border that this axis answers for; see `steepness`."""
 
 
@@ -64,8 +64,8 @@ def edge_crossings(
 
 
 def steepness(
-    along: Float[Tensor, "border"], across: Float[Tensor, "border"]
-) -> Float[Tensor, "border"]:
+    along: Float[Tensor, " border"], across: Float[Tensor, " border"]
+) -> Float[Tensor, " border"]:
     """Return the share in [0, 1] of a border that runs so far along, and across, an axis.
 
     1 from a slope of 2 across to 1 along, falling to 0 at 1 to 2; both axes together have 1.
@@ -136,9 +136,7 @@ def _find(
     return pixel[best], line[best], ends[owner, 0], ends[owner, 1], weight[owner]
 
 
-def _steep_edges(
-    screen: Tensor, edges: Tensor, axis: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _steep_edges(screen: Tensor, edges: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the ends (upper first), both faces, scene and weight of edges that run across `axis`.
 
     At a border of the surface its one face stands for both.
@@ -168,7 +166,8 @@ def _sides(
     first = scene * (len(table) // batch)
     third = table[corners.sum(dim=2) + 3 * first[:, None] - ends.sum(dim=1, keepdim=True)]
     a, b = table[ends].unbind(1)
-    place, _ = cross(a[:, None], b[:, None], third[..., 1 - axis], axis)
+    a, b = (end[:, None].expand_as(third) for end in (a, b))
+    place, _ = cross(a, b, third[..., 1 - axis], axis)
     return third[..., axis] > place
 
 

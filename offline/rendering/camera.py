@@ -43,7 +43,7 @@ def to_camera(scene: Scene) -> Float[Tensor, "batch vertex 3"]:
 
 def to_screen(
     positions: Float[Tensor, "batch vertex 3"],
-    field_of_view: Float[Tensor, "batch"],
+    field_of_view: Float[Tensor, " batch"],
     height: int,
     width: int,
 ) -> Float[Tensor, "batch vertex 3"]:
@@ -56,9 +56,9 @@ def to_screen(
 
 
 def pixel_rays(
-    field_of_view: Float[Tensor, "pixel"],
-    y: Float[Tensor, "pixel"],
-    x: Float[Tensor, "pixel"],
+    field_of_view: Float[Tensor, " pixel"],
+    y: Float[Tensor, " pixel"],
+    x: Float[Tensor, " pixel"],
     height: int,
     width: int,
 ) -> Float[Tensor, "pixel 3"]:

@@ -17,7 +17,7 @@ def plane_crossings(
     rays: Float[Tensor, "covered 3"],
     table: Int64[Tensor, "batch height width"],
     visible: Int64[Tensor, "batch height width"],
-    taken: Int64[Tensor, "crossing"],
+    taken: Int64[Tensor, " crossing"],
     axis: int,
 ) -> Crossings:
     """Find where the planes of two neighbouring visible faces change places in depth.
@@ -30,8 +30,7 @@ def plane_crossings(
         taken: first pixels of the pairs whose border is known already.
         axis: 0 for pairs of left and right, 1 for upper and lower neighbours.
     """
-    height, width = visible.shape[1:]
-    stride = 1 if axis == 0 else width
+    stride = 1 if axis == 0 else visible.shape[2]
     with torch.no_grad():
         first, second = _pairs(table, axis)
         open_pairs = (first >= 0) & (second >= 0)

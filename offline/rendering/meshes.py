@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,6 +85,8 @@ def load_mesh(path: Path) -> Mesh:
     """
     if path.suffix.lower() not in FORMATS:
         raise BadInput(f"{path}: not a mesh file; allowed are {', '.join(FORMATS)}")
+    if not path.is_file():
+        raise BadInput(f"{path}: cannot be read: there is no such file")
     try:
         loaded = trimesh.load_scene(path)
         parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
@@ -98,8 +101,6 @@ def load_mesh(path: Path) -> Mesh:
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
     faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
     vertices = np.concatenate([part.vertices for part in parts])
-    if not np.isfinite(vertices).all():
-        raise BadInput(f"mesh {str(path)!r}: some vertices are NaN or infinite")
     return merged(str(path), vertices, faces, colours).normalised()
 
 
@@ -121,8 +122,13 @@ def merged(name: str, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarr
 
 
 def _face_colours(part: trimesh.Trimesh) -> np.ndarray:
-    visual = part.visual
+    visual: Any = part.visual  # colours, or a material with or without a picture, by `kind`
     if visual.kind == "texture":
-        visual = visual.to_color()
-    colours = np.asarray(visual.face_colors, dtype=np.float64)
-    return np.broadcast_to(colours, (len(part.faces), colours.shape[-1]))[:, :3] / 255
+        material = visual.material
+        picture = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
+        painted = picture is not None and visual.uv is not None
+        colours = visual.to_color().face_colors if painted else material.main_color
+    else:
+        colours = visual.face_colors
+    colours = np.asarray(colours, dtype=np.float64)[..., :3] / 255
+    return np.broadcast_to(colours, (len(part.faces), 3))

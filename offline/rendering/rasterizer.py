@@ -1,4 +1,4 @@
-"""The default renderer: torch alone, on the CPU or CUDA, differentiable in every scene parameter."""
+"""The default renderer: torch alone, on CPU or CUDA, differentiable in every scene parameter."""
 
 from dataclasses import dataclass
 
@@ -72,11 +72,13 @@ class Rasterizer:
             edges = edge_crossings(screen, scene.faces, scene.edges, visible, inverse, axis)
             inner = plane_crossings(planes, rays, table, visible, edges.pixel, axis)
             borders += [(edges, stride), (inner, stride)]
-        fine = blend(colours, borders).view(-1, self.height, self.samples, self.width, self.samples, 3)
+        fine = blend(colours, borders).view(
+            -1, self.height, self.samples, self.width, self.samples, 3
+        )
         return fine.mean(dim=(2, 4)).permute(0, 3, 1, 2).contiguous()
 
     @torch.no_grad()
-    def coverage(self, scene: Scene) -> Float[Tensor, "batch"]:
+    def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
         """Return the fraction of samples in [0, 1] that show the object; 0: it is out of view."""
         self._check(scene)
         screen = to_screen(to_camera(scene), scene.camera[:, 3], *self._grid())

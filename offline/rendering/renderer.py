@@ -17,6 +17,6 @@ class Renderer(Protocol):
         """Return RGB images in [0, 1], of the dtype and on the device of the scene."""
         ...
 
-    def coverage(self, scene: Scene) -> Float[Tensor, "batch"]:
+    def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
         """Return the fraction of pixels in [0, 1] that show the object; 0: it is out of view."""
         ...

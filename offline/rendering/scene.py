@@ -37,13 +37,13 @@ class Scene:
     edges: Int64[Tensor, "batch edge 4"]
     """As `Mesh.edges`; rows of -1 pad."""
     face_colours: Float[Tensor, "batch face 3"]
-    gloss: Float[Tensor, "batch"]
+    gloss: Float[Tensor, " batch"]
     """Strength of the Blinn-Phong highlight; 0 is a Lambertian surface."""
 
     pose: Float[Tensor, "batch 3"]
     """Euler angles in radians."""
     translation: Float[Tensor, "batch 3"]
-    scale: Float[Tensor, "batch"]
+    scale: Float[Tensor, " batch"]
     vertices: Float[Tensor, "batch vertex 3"]
     """Offsets added to `points`."""
     colour: Float[Tensor, "batch 3"]
@@ -60,10 +60,10 @@ class Scene:
         cls,
         meshes: Sequence[Mesh],
         *,
-        camera: tuple[float, float, float, float] = (3.5, 0.6, 0.35, 0.7),
-        light: tuple[float, float, float, float, float] = (0.4, 1.0, 0.6, 0.7, 0.4),
-        gloss: float = 0.0,
-        background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        camera: Sequence[float | int] = (3.5, 0.6, 0.35, 0.7),
+        light: Sequence[float | int] = (0.4, 1.0, 0.6, 0.7, 0.4),
+        gloss: float | int = 0.0,
+        background: Sequence[float | int] = (1.0, 1.0, 1.0),
     ) -> "Scene":
         """Put each mesh into a scene of its own, all under the same camera and light."""
         if not meshes:
@@ -71,7 +71,7 @@ class Scene:
         batch = len(meshes)
         points = _stack([mesh.vertices for mesh in meshes], 0)
 
-        def repeated(*values: float) -> Tensor:
+        def repeated(*values: float | int) -> Tensor:
             return points.new_tensor(values).repeat(batch, 1)
 
         return cls(
@@ -108,7 +108,7 @@ class Scene:
                 raise BadInput(f"scene parameter {name!r} has shape {wanted}, not {value.shape}")
         return dataclasses.replace(self, **theta)
 
-    def with_gloss(self, gloss: Float[Tensor, "batch"]) -> "Scene":
+    def with_gloss(self, gloss: Float[Tensor, " batch"]) -> "Scene":
         """Return the same scenes with highlights of another strength."""
         return dataclasses.replace(self, gloss=gloss)
 
@@ -129,7 +129,8 @@ class Scene:
         return len(self.points)
 
     def __getitem__(
-        self, indices: "int | slice | Sequence[int] | Int64[Tensor, 'chosen'] | Bool[Tensor, 'batch']"
+        self,
+        indices: "int | slice | Sequence[int] | Int64[Tensor, ' chosen'] | Bool[Tensor, ' batch']",
     ) -> "Scene":
         if isinstance(indices, int):
             indices = [indices]

@@ -17,8 +17,8 @@ def shade(
     scene: Scene,
     normals: Float[Tensor, "pixel 3"],
     rays: Float[Tensor, "pixel 3"],
-    scene_of: Int64[Tensor, "pixel"],
-    face_of: Int64[Tensor, "pixel"],
+    scene_of: Int64[Tensor, " pixel"],
+    face_of: Int64[Tensor, " pixel"],
 ) -> Float[Tensor, "pixel 3"]:
     """Return RGB in [0, 1] at pixels whose visible face is known.
 
@@ -48,12 +48,14 @@ def shade(
     facing = _dot(normal, light).relu()
     mirror = _dot(normal, normalize(light + view, dim=1)).relu() ** SHININESS
     highlight = intensity * gloss * mirror * (facing > 0)
-    return (base * tint * (ambient + intensity * facing) + highlight).clamp(0, 1)
+    colours: Tensor = base * tint * (ambient + intensity * facing) + highlight
+    return colours.clamp(0, 1)
 
 
 def surface_normals(corners: Float[Tensor, "pixel 3 3"]) -> Float[Tensor, "pixel 3"]:
     """Return the normals of triangles, twice their area long."""
-    return torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sides = corners[:, 1:] - corners[:, :1]
+    return torch.cross(sides[:, 0], sides[:, 1], dim=1)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

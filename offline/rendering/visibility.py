@@ -47,7 +47,9 @@ def cross(
     return place, a[..., 2] + part * (b[..., 2] - a[..., 2])
 
 
-def expand(counts: Int64[Tensor, "owner"]) -> tuple[Int64[Tensor, "item"], Int64[Tensor, "item"]]:
+def expand(
+    counts: Int64[Tensor, " owner"],
+) -> tuple[Int64[Tensor, " item"], Int64[Tensor, " item"]]:
     """Give owner i `counts[i]` items; return the owner of each and its number among its own."""
     owner = torch.repeat_interleave(counts)
     first = counts.cumsum(0) - counts
@@ -55,8 +57,8 @@ def expand(counts: Int64[Tensor, "owner"]) -> tuple[Int64[Tensor, "item"], Int64
 
 
 def strongest(
-    slot: Int64[Tensor, "item"], score: Float[Tensor, "item"], slots: int
-) -> Int64[Tensor, "{slots}"]:
+    slot: Int64[Tensor, " item"], score: Float[Tensor, " item"], slots: int
+) -> Int64[Tensor, " {slots}"]:
     """Return the item of the highest score ≥ 0 in each slot; the first of equals; -1: none.
 
     The score's bits go above the item's number in one integer, so that one scatter finds the

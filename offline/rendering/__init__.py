@@ -1,0 +1,1 @@
+"""Differentiable rendering: scenes, the renderers that make images of them, meshes to put in."""
