@@ -1,0 +1,44 @@
+"""Verdicts without a server, by the same decoding, session and rules."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from guard.bundle import load_bundle
+from guard.errors import BadInput
+from guard.serving.config import Limits
+from guard.serving.engine import Engine
+from guard.serving.images import ImageSpec, decode_image
+from guard.serving.verdict import Verdict
+
+__all__ = ["check_images"]
+
+
+def check_images(
+    bundle: Path, images: Iterable[Path], threshold: float | None = None
+) -> Iterator[tuple[Path, Verdict]]:
+    """Yield each JPEG or PNG file with its verdict, in order, as soon as it is known.
+
+    Args:
+        bundle: the folder of a guard bundle.
+        images: the files.
+        threshold: of the joint discrepancy; None for the calibrated one.
+
+    Raises:
+        BadBundle: the bundle must not be loaded, or its graph does not run.
+        BadInput: a file cannot be read or does not decode.
+    """
+    opened = load_bundle(bundle)
+    manifest = opened.manifest
+    spec = ImageSpec.of(manifest, Limits().pixels)
+    engine = Engine(opened, spec)
+    threshold = manifest.threshold if threshold is None else threshold
+    for path in images:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+        image = decode_image(data, spec, str(path))
+        judged = engine.run(image[np.newaxis], threshold)
+        yield path, Verdict.of(judged, 0, manifest.class_names, manifest.layer_names)

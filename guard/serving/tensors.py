@@ -1,0 +1,154 @@
+"""Tensors as the Open Inference Protocol writes them: raw bytes, or typed contents."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guard.errors import BadInput, nearest
+from guard.serving.protocol import inference_pb2 as pb
+
+__all__ = ["parse_raw", "read_inputs", "read_parameters", "write_output"]
+
+Tensor = NDArray[Any] | list[bytes]
+DTYPES: dict[str, np.dtype[Any]] = {
+    "FP32": np.dtype("<f4"),
+    "FP16": np.dtype("<f2"),
+    "UINT8": np.dtype("u1"),
+}
+OUTPUTS = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64", np.dtype(np.bool_): "BOOL"}
+FIELDS = {"FP32": "fp32_contents", "UINT8": "uint_contents", "BYTES": "bytes_contents"}
+OUTPUT_FIELDS = {"FP32": "fp32_contents", "INT64": "int64_contents", "BOOL": "bool_contents"}
+
+
+def read_inputs(request: pb.ModelInferRequest, known: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return the input tensors by name; those of type BYTES as a flat list.
+
+    Raises:
+        BadInput: an unknown, repeated or malformed input, a type that is not taken, too few or too
+            many elements for the shape.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        raise BadInput(f"raw_input_contents: {len(raw)} entries for {len(request.inputs)} inputs")
+    tensors: dict[str, Tensor] = {}
+    for index, tensor in enumerate(request.inputs):
+        where = f"input {tensor.name!r}"
+        if tensor.name not in known:
+            raise BadInput(f"{where}: unknown{nearest(tensor.name, known)}")
+        if tensor.name in tensors:
+            raise BadInput(f"{where}: given twice")
+        if tensor.parameters:
+            raise BadInput(f"{where}: parameter {min(tensor.parameters)!r}; none are taken here")
+        if raw and tensor.HasField("contents"):
+            raise BadInput(f"{where}: has contents beside raw_input_contents")
+        if raw:
+            tensors[tensor.name] = parse_raw(raw[index], tensor.datatype, tensor.shape, where)
+        else:
+            tensors[tensor.name] = _parse_contents(tensor, where)
+    return tensors
+
+
+def parse_raw(data: bytes, datatype: str, shape: Any, where: str) -> Tensor:
+    """Return the tensor that little-endian bytes hold, without a copy if they are numbers.
+
+    Raises:
+        BadInput: a type that is not taken, or bytes that do not fill the shape.
+    """
+    elements = _elements(shape, where)
+    if datatype == "BYTES":
+        return _split(data, elements, where)
+    dtype = DTYPES.get(datatype)
+    if dtype is None:
+        raise BadInput(f"{where}: type {datatype!r}; taken are {', '.join(DTYPES)} and BYTES")
+    if len(data) != elements * dtype.itemsize:
+        wanted = f"{datatype} {list(shape)} takes {elements * dtype.itemsize}"
+        raise BadInput(f"{where}: {len(data)} bytes; {wanted}")
+    return np.frombuffer(data, dtype).reshape(tuple(shape))
+
+
+def read_parameters(
+    parameters: Mapping[str, pb.InferParameter], known: tuple[str, ...]
+) -> dict[str, float]:
+    """Return a request's parameters, all of which are numbers (or strings that spell one).
+
+    Raises:
+        BadInput: an unknown parameter, or a value that is not a number.
+    """
+    values = {}
+    for name, parameter in parameters.items():
+        if name not in known:
+            raise BadInput(f"parameter {name!r}: unknown{nearest(name, known)}")
+        choice = parameter.WhichOneof("parameter_choice")
+        value = getattr(parameter, choice) if choice else None
+        try:
+            if value is None or isinstance(value, bool):
+                raise ValueError
+            number = float(value)
+            if not math.isfinite(number):
+                raise ValueError
+        except ValueError:
+            raise BadInput(f"parameter {name!r}: {value!r}; a finite number is wanted") from None
+        values[name] = number
+    return values
+
+
+def write_output(
+    response: pb.ModelInferResponse, name: str, values: NDArray[Any] | list[str], raw: bool
+) -> None:
+    """Append an output: raw, or typed for a caller that sent typed contents."""
+    tensor = response.outputs.add(name=name)
+    tensor.datatype = "BYTES" if isinstance(values, list) else OUTPUTS[values.dtype]
+    tensor.shape.extend([len(values)] if isinstance(values, list) else values.shape)
+    if raw:
+        response.raw_output_contents.append(_raw(values))
+    elif isinstance(values, list):
+        tensor.contents.bytes_contents.extend(value.encode() for value in values)
+    else:
+        getattr(tensor.contents, OUTPUT_FIELDS[tensor.datatype]).extend(values.ravel().tolist())
+
+
+def _raw(values: NDArray[Any] | list[str]) -> bytes:
+    if not isinstance(values, list):
+        return values.tobytes()
+    encoded = (value.encode() for value in values)
+    return b"".join(len(item).to_bytes(4, "little") + item for item in encoded)
+
+
+def _parse_contents(tensor: pb.ModelInferRequest.InferInputTensor, where: str) -> Tensor:
+    elements = _elements(tensor.shape, where)
+    field = FIELDS.get(tensor.datatype)
+    if field is None:
+        taken = "taken are " + ", ".join(FIELDS)
+        raise BadInput(f"{where}: type {tensor.datatype!r} in contents; {taken}")
+    values = getattr(tensor.contents, field)
+    if len(values) != elements:
+        wanted = f"shape {list(tensor.shape)} takes {elements}"
+        raise BadInput(f"{where}: {len(values)} elements in {field}; {wanted}")
+    if tensor.datatype == "BYTES":
+        return list(values)
+    try:
+        return np.array(values, DTYPES[tensor.datatype]).reshape(tuple(tensor.shape))
+    except OverflowError:
+        raise BadInput(f"{where}: a value above 255 in a UINT8 tensor") from None
+
+
+def _elements(shape: Any, where: str) -> int:
+    if not shape or min(shape) < 1:
+        raise BadInput(f"{where}: shape {list(shape)}; every dimension must be at least 1")
+    return math.prod(shape)
+
+
+def _split(data: bytes, elements: int, where: str) -> list[bytes]:
+    """Split BYTES elements, each of which follows its length in four bytes."""
+    items: list[bytes] = []
+    start = 0
+    while start < len(data) and len(items) < elements:
+        stop = start + 4 + int.from_bytes(data[start : start + 4], "little")
+        items.append(data[start + 4 : stop])
+        start = stop
+    if start != len(data) or len(items) != elements:
+        raise BadInput(f"{where}: the lengths in its bytes do not add up to {elements} elements")
+    return items

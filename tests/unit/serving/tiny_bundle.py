@@ -1,0 +1,130 @@
+"""A bundle around a graph of a few nodes, whose outputs a test can work out by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from guard.bundle import Manifest, TensorSpec, seal_bundle
+
+CLASSES = ("red", "green", "blue")
+LAYERS = ("early", "late")
+THRESHOLD = 0.0
+OUTPUTS = ("logits", "label", "discrepancy", "score", "p_value", "valid")
+
+
+def expected_score(images: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the score of `[batch, 3, height, width]` as the graph defines it, in float64."""
+    mean = images.astype(np.float64).mean(axis=(1, 2, 3))
+    return 4 * (mean - 0.5) + np.sqrt(0.9 - mean) - 1
+
+
+def image_of(brightness: float, size: tuple[int, int] = (8, 8)) -> NDArray[np.float32]:
+    """Return a plain `[3, height, width]` image, a little greener than grey.
+
+    The graph judges it by its brightness: up to 0.6 VALID, 0.7 to 0.88 CORNER_CASE, above 0.9
+    UNVERIFIED because the score is NaN; at 0 the run itself fails.
+    """
+    image = np.full((3, *size), brightness, np.float32)
+    if 0.05 < brightness < 0.95:
+        image[1] += 0.02
+        image[0] -= 0.02
+    return image
+
+
+def write_bundle(
+    folder: Path,
+    height: int | None = None,
+    width: int | None = None,
+    outputs: tuple[str, ...] = OUTPUTS,
+) -> Path:
+    """Write the bundle; a height and width fix the size of the images."""
+    folder.mkdir(parents=True)
+    onnx.save(_graph(height, width, outputs), folder / "model.onnx")
+    size = (height or -1, width or -1)
+    manifest = Manifest(
+        task="classification",
+        inputs=(
+            TensorSpec(name="images", datatype="float32", shape=(-1, 3, *size)),
+            TensorSpec(name="threshold", datatype="float32", shape=(1,)),
+        ),
+        outputs=(
+            TensorSpec(name="logits", datatype="float32", shape=(-1, 3)),
+            TensorSpec(name="label", datatype="int64", shape=(-1,)),
+            TensorSpec(name="discrepancy", datatype="float32", shape=(-1, 2)),
+            TensorSpec(name="score", datatype="float32", shape=(-1,)),
+            TensorSpec(name="p_value", datatype="float32", shape=(-1,)),
+            TensorSpec(name="valid", datatype="bool", shape=(-1,)),
+        ),
+        class_names=CLASSES,
+        threshold=THRESHOLD,
+        false_alarm_rate=0.05,
+        calibration_size=100,
+        layer_names=LAYERS,
+        data_fingerprint="0" * 64,
+        package_versions={},
+    )
+    seal_bundle(folder, manifest)
+    return folder
+
+
+def _graph(height: int | None, width: int | None, outputs: tuple[str, ...]) -> onnx.ModelProto:
+    """logits = 10 × channel means; discrepancy = (4 (mean − ½), √(0.9 − mean) − 1).
+
+    A black image asks for a row that a table does not have, which ONNX Runtime raises.
+    """
+    node = helper.make_node
+    nodes = [
+        node("ReduceMean", ["images", "space"], ["means"], keepdims=0),
+        node("Mul", ["means", "ten"], ["logits"]),
+        node("ArgMax", ["logits"], ["label"], axis=1, keepdims=0),
+        node("ReduceMean", ["means", "channels"], ["mean"], keepdims=1),
+        node("Sub", ["mean", "half"], ["centred"]),
+        node("Mul", ["centred", "four"], ["early"]),
+        node("Sub", ["dark", "mean"], ["headroom"]),
+        node("Sqrt", ["headroom"], ["root"]),
+        node("Sub", ["root", "one"], ["late"]),
+        node("Less", ["mean", "tiny"], ["black"]),
+        node("Cast", ["black"], ["row"], to=TensorProto.INT64),
+        node("Gather", ["table", "row"], ["nothing"]),
+        node("Add", ["late", "nothing"], ["late_checked"]),
+        node("Concat", ["early", "late_checked"], ["discrepancy"], axis=1),
+        node("ReduceSum", ["discrepancy", "channels"], ["score"], keepdims=0),
+        node("Neg", ["score"], ["negative"]),
+        node("Sigmoid", ["negative"], ["p_value"]),
+        node("LessOrEqual", ["score", "threshold"], ["valid"]),
+    ]
+    constants: dict[str, Any] = {
+        "threshold": np.array([THRESHOLD], np.float32),
+        "space": np.array([2, 3]),
+        "channels": np.array([1]),
+        "table": np.zeros(1, np.float32),
+    }
+    numbers = {"ten": 10, "half": 0.5, "four": 4, "dark": 0.9, "one": 1, "tiny": 0.001}
+    constants |= {name: np.array(value, np.float32) for name, value in numbers.items()}
+    real, floats = helper.make_tensor_value_info, TensorProto.FLOAT
+    every_output = [
+        real("logits", floats, ["batch", 3]),
+        real("label", TensorProto.INT64, ["batch"]),
+        real("discrepancy", floats, ["batch", 2]),
+        real("score", floats, ["batch"]),
+        real("p_value", floats, ["batch"]),
+        real("valid", TensorProto.BOOL, ["batch"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "guarded",
+        [
+            real("images", floats, ["batch", 3, height or "height", width or "width"]),
+            real("threshold", floats, [1]),
+        ],
+        [made for made in every_output if made.name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    onnx.checker.check_model(model)
+    return model
