@@ -127,7 +127,10 @@ def _face_colours(part: trimesh.Trimesh) -> np.ndarray:
         material = visual.material
         picture = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
         painted = picture is not None and visual.uv is not None
-        colours = visual.to_color().face_colors if painted else material.main_color
+        if painted:  # the colours at the three corners, which is all that a palette holds
+            colours = visual.to_color().vertex_colors[part.faces].mean(axis=1)
+        else:
+            colours = material.main_color
     else:
         colours = visual.face_colors
     colours = np.asarray(colours, dtype=np.float64)[..., :3] / 255

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import trimesh
+from PIL import Image
 
 from guard.errors import BadInput
 from offline.rendering.meshes import Mesh, load_mesh
@@ -106,6 +107,20 @@ def test_materials_of_an_obj_become_colours_of_faces(tmp_path: Path) -> None:
     mesh = load_mesh(tmp_path / "two.obj")
     assert len(mesh.vertices) == 4
     assert sorted(mesh.colours.tolist()) == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_a_picture_becomes_the_colours_of_faces(tmp_path: Path) -> None:
+    palette = Image.new("RGB", (16, 8), (255, 0, 0))
+    palette.paste((0, 255, 0), (8, 0, 16, 8))
+    palette.save(tmp_path / "palette.png")
+    (tmp_path / "two.mtl").write_text("newmtl a\nKd 1 1 1\nmap_Kd palette.png\n")
+    (tmp_path / "two.obj").write_text(
+        "mtllib two.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nvt 0.2 0.5\nvt 0.8 0.5\nusemtl a\n"
+        "f 1/1 2/1 3/1\nf 2/2 4/2 3/2\n"
+    )
+    mesh = load_mesh(tmp_path / "two.obj")
+    assert len(mesh.vertices) == 4
+    assert sorted(mesh.colours.tolist()) == [[0, 1, 0], [1, 0, 0]]
 
 
 @pytest.mark.parametrize(
