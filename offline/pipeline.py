@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from export.bundle import export_bundle
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from export.bundle import export_bundle
 from guard.errors import BadInput, FellShort
 from guard.guarded import GuardedClassifier
 from guard.progress import CONSOLE
@@ -200,7 +200,7 @@ class _Pipeline:
             self.images.test.fingerprint(),
         ]
         folder = self.run.stage("report", made_from, self._write_report, after=after)
-        CONSOLE.print((folder / "figures.txt").read_text(), markup=False, highlight=False)
+        CONSOLE.print((folder / "figures.txt").read_text(), markup=False, soft_wrap=True)
         CONSOLE.print(f"report: {folder / 'index.html'}", highlight=False)
         self.figures = json.loads((folder / "figures.json").read_text())["figures"]
         short = [name for name, figure in self.figures.items() if figure["holds"] is False]

@@ -7,7 +7,6 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from offline.counterexamples import AttackSettings, Counterexamples, find_counterexamples
-from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.rendered_set import RenderedImages
 from offline.sources import RenderedData
 
@@ -48,7 +47,6 @@ class SceneAttack:
         return rows[self.data.train.indices[rows].argsort()]
 
     def _attack(self, model: nn.Module, images: RenderedImages, places: Tensor) -> Counterexamples:
-        size = images.settings.size
         scenes = images.scenes(places).to(self.device)
-        renderer, labels = Rasterizer(size, size), images.labels[places]
+        renderer, labels = images.settings.renderer(), images.labels[places]
         return find_counterexamples(renderer, model, scenes, labels, self.settings)
