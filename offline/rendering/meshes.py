@@ -13,7 +13,7 @@ from torch import Tensor
 
 from guard.errors import BadInput
 
-__all__ = ["Mesh", "load_mesh"]
+__all__ = ["Mesh", "load_mesh", "merged"]
 
 FORMATS = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl")
 

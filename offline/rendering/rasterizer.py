@@ -64,7 +64,9 @@ class Rasterizer:
         covered = (scene_of * height + y) * width + x
         colours = self._background(scene).index_put((covered,), shades)
 
-        planes = normals / (normals * triangles[:, 0]).sum(1, keepdim=True)
+        offset = (normals * triangles[:, 0]).sum(1, keepdim=True)
+        # A face seen edge on has no plane on the screen; 1 keeps its gradient, which is 0, finite.
+        planes = normals / torch.where(offset == 0, 1, offset)
         table = torch.full_like(visible, -1)
         table.view(-1)[covered] = torch.arange(len(covered), device=table.device)
         borders = []

@@ -1,10 +1,11 @@
 """Random scenes: an object of a class, seen from a random place under a random light."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int64
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -16,7 +17,14 @@ from offline.rendering.scene import Scene
 
 __all__ = ["SceneRanges", "place_meshes", "sample_scenes"]
 
-Range = tuple[float, float]
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"a range from low to high is wanted, {ends[0]} is above {ends[1]}")
+    return ends
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class SceneRanges(Settings):

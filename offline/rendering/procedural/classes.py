@@ -11,7 +11,8 @@ from offline.rendering.procedural.parts import Draw, Part, assemble
 from offline.rendering.procedural.rails import train
 from offline.rendering.procedural.rider import helmet, motorcycle, skateboard
 from offline.rendering.procedural.road import bus, car
-from offline.rendering.procedural.street import bench, mailbox, tower, trashcan
+from offline.rendering.procedural.street import bench, mailbox, trashcan
+from offline.rendering.procedural.towers import tower
 
 __all__ = ["CLASSES", "procedural_mesh"]
 

@@ -134,3 +134,13 @@ def test_a_background_of_another_size_is_refused() -> None:
 def test_an_image_without_pixels_is_refused() -> None:
     with pytest.raises(BadInput, match="0 x 16"):
         Rasterizer(0, 16)
+
+
+@pytest.mark.parametrize("azimuth", [math.pi / 2, math.pi / 2 - 1e-7, math.pi / 2 + 1e-4])
+def test_a_sheet_seen_edge_on_has_finite_gradients(azimuth: float, device: torch.device) -> None:
+    mesh = sheet([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+    scene = Scene.of([mesh], camera=(3.0, azimuth, 0.0, FIELD), gloss=0.3).to(device)
+    theta = {k: v.clone().requires_grad_() for k, v in scene.parameters().items()}
+    image = Rasterizer(33, 33, samples=1).render(scene.replace(**theta))
+    gradients = torch.autograd.grad(image.sum(), list(theta.values()))
+    assert all(gradient.isfinite().all() for gradient in gradients)

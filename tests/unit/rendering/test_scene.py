@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from guard.errors import BadInput
+from guard.settings import parse_settings
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.sampling import SceneRanges, sample_scenes
 from offline.rendering.scene import PARAMETERS, Scene, concatenate, load_scene, save_scene
@@ -94,3 +95,8 @@ def test_sampling_obeys_its_ranges_and_its_generator() -> None:
     assert (scene.pose == 0).all()
     again = sample_scenes(labels, torch.Generator().manual_seed(9), (20, 30), ranges)
     assert all(torch.equal(a, again.parameters()[k]) for k, a in scene.parameters().items())
+
+
+def test_a_range_that_runs_backwards_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"ranges:1: elevation: a range from low to high is wanted"):
+        parse_settings("elevation: [30, 5]", "ranges", SceneRanges)
