@@ -16,7 +16,8 @@ from guard.serving.verdict import VERDICTS, Verdict
 
 __all__ = ["GuardClient"]
 
-# gRPC itself retries, within the call's deadline, what a retry can cure.
+# gRPC itself retries, within the deadline, what a retry can cure. CANCELLED is among it: this
+# client cancels nothing, so it is what a server in its last moments says of a call it did not take.
 _RETRY = {
     "methodConfig": [
         {
@@ -26,7 +27,7 @@ _RETRY = {
                 "initialBackoff": "0.05s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+                "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"],
             },
         }
     ]

@@ -86,12 +86,12 @@ class Batcher:
             self._changed.notify()
         return request.answer
 
-    def close(self) -> None:
-        """Take no more requests, run those that wait, and return when the last is answered."""
+    def close(self, seconds: float | None = None) -> None:
+        """Take no more requests, and run those that wait; return after so many seconds at most."""
         with self._changed:
             self._open = False
             self._changed.notify()
-        self._worker.join()
+        self._worker.join(seconds)
 
     def _work(self) -> None:
         while True:

@@ -60,9 +60,9 @@ class HostedModel:
         self._metrics.answered(judged)
         return judged
 
-    def close(self) -> None:
-        """Answer what waits, then stop."""
-        self._batcher.close()
+    def close(self, seconds: float | None = None) -> None:
+        """Take no more requests, and answer what waits, for so many seconds at most."""
+        self._batcher.close(seconds)
 
     def _run(self, images: NDArray[np.float32], threshold: float) -> Judged:
         start = time.perf_counter()
@@ -90,11 +90,6 @@ class Models:
         if version not in ("", model.version):
             raise UnknownModel(f"model {name!r} has version {model.version}, not {version!r}")
         return model
-
-    def close(self) -> None:
-        """Answer what waits, then stop every model."""
-        for model in self._models.values():
-            model.close()
 
 
 def _finite(threshold: float) -> float:

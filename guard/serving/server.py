@@ -49,7 +49,7 @@ def serve(bundle: Path, settings: ServeSettings) -> None:
     try:
         asyncio.run(_Server(model, settings, metrics).run())
     finally:
-        model.close()
+        model.close(settings.shutdown.grace)
 
 
 class _Server:
@@ -74,7 +74,11 @@ class _Server:
             log.info("stopping on %s", await stop)
             await self._report(False)
             await asyncio.sleep(settings.shutdown.notice)
-            await server.stop(settings.shutdown.grace)
+            grace = settings.shutdown.grace
+            # Late calls are told UNAVAILABLE while the queue empties; a server that just stopped
+            # would cancel them, which callers do not take as a reason to try elsewhere.
+            await asyncio.to_thread(self._model.close, grace)
+            await server.stop(grace)
         finally:
             operations.close()
             decoders.close()

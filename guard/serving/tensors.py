@@ -129,15 +129,14 @@ def _parse_contents(tensor: pb.ModelInferRequest.InferInputTensor, where: str) -
         raise BadInput(f"{where}: {len(values)} elements in {field}; {wanted}")
     if tensor.datatype == "BYTES":
         return list(values)
-    try:
-        return np.array(values, DTYPES[tensor.datatype]).reshape(tuple(tensor.shape))
-    except OverflowError:
-        raise BadInput(f"{where}: a value above 255 in a UINT8 tensor") from None
+    if tensor.datatype == "UINT8" and max(values) > 255:  # numpy would wrap it round
+        raise BadInput(f"{where}: {max(values)} in a UINT8 tensor; at most 255 is allowed")
+    return np.array(values, DTYPES[tensor.datatype]).reshape(tuple(tensor.shape))
 
 
 def _elements(shape: Any, where: str) -> int:
-    if not shape or min(shape) < 1:
-        raise BadInput(f"{where}: shape {list(shape)}; every dimension must be at least 1")
+    if not 1 <= len(shape) <= 4 or min(shape) < 1:
+        raise BadInput(f"{where}: shape {list(shape)[:8]}; 1 to 4 dimensions from 1 are wanted")
     return math.prod(shape)
 
 
