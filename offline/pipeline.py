@@ -13,6 +13,7 @@ from torch import nn
 from export.bundle import export_bundle
 from guard.errors import BadInput, FellShort
 from guard.guarded import GuardedClassifier
+from guard.probes import require_layers
 from guard.progress import CONSOLE
 from guard.settings import where
 from guard.storage import sha256_of, write_json
@@ -24,7 +25,7 @@ from offline.models import build_model, load_weights, require_logits, save_weigh
 from offline.recipe import Recipe, load_recipe
 from offline.release_report import write_release_report
 from offline.scene_attack import SceneAttack
-from offline.sources import Data, RenderedData, open_files, open_rendered, render
+from offline.sources import Data, RenderedData, check_images, open_files, open_rendered, render
 from offline.stages import Run
 
 __all__ = ["run_recipe"]
@@ -84,7 +85,9 @@ class _Pipeline:
                 self.attack = SceneAttack(rendered, recipe.counterexamples, self.device)
         elif settings.path is not None:
             with self._named("data"):
-                self.images = open_files(settings, settings.path, recipe.seed)
+                self.images = images = open_files(settings, settings.path, recipe.seed)
+                sums = [part.fingerprint() for part in images]
+                self.run.stage("data", sums, lambda into: check_images(into, images))
         self.fingerprint = self.images.train.fingerprint()
 
     def train(self) -> None:
@@ -94,6 +97,9 @@ class _Pipeline:
             self.trained = self._model()
             require_logits(self.trained, self.images.test.shape, len(self.images.test.classes))
             source = source_of(recipe.model)
+        if recipe.fit.layers != "auto":
+            with self._named("fit.layers"):  # now, and not after hours of training
+                require_layers(self.trained, recipe.fit.layers)
         made_from = recipe.model_dump(
             mode="json", include={"model", "arguments", "normalise", "train"}
         )

@@ -4,13 +4,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from guard.errors import BadInput
-from offline.datasets import FolderImages, ImageSet, Subset, split, torchvision_set
+from guard.progress import track
+from guard.storage import write_json
+from offline.datasets import (
+    FolderImages,
+    ImageSet,
+    Subset,
+    batches,
+    split,
+    torchvision_set,
+)
 from offline.recipe import DataSettings
 from offline.rendering.rendered_set import RenderedImages, RenderSettings, render_set
 
-__all__ = ["Data", "RenderedData", "open_files", "open_rendered", "render"]
+__all__ = ["Data", "RenderedData", "check_images", "open_files", "open_rendered", "render"]
 
 TEST_FOLDERS = ("test", "val")
+CHECKED_AT_ONCE = 512
 
 
 class Data(NamedTuple):
@@ -66,6 +76,22 @@ def open_files(settings: DataSettings, path: Path, seed: int) -> Data:
     if sets[0].shape != sets[1].shape:
         raise BadInput(f"{path}: train images are {sets[0].shape}, test images {sets[1].shape}")
     return Data(*split(sets[0], settings.calibration, seed), sets[1])
+
+
+def check_images(folder: Path, data: Data) -> None:
+    """Decode every image once, before hours of work build on them, and write how many there are.
+
+    Raises:
+        BadInput: an image does not decode, or has another size.
+    """
+    counts = {}
+    for name, part in data._asdict().items():
+        steps = -(-len(part) // CHECKED_AT_ONCE)
+        for _ in track(batches(part, CHECKED_AT_ONCE), f"Checking {name} images", steps):
+            pass
+        by_class = part.labels.bincount(minlength=len(part.classes)).tolist()
+        counts[name] = dict(zip(part.classes, by_class, strict=True))
+    write_json(folder / "images.json", counts)
 
 
 def render(folder: Path, settings: RenderSettings, seed: int) -> None:

@@ -1,6 +1,6 @@
 """What every renderer offers, so that an attack does not know which one it differentiates."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +10,7 @@ from offline.rendering.scene import Scene
 __all__ = ["Renderer"]
 
 
+@runtime_checkable
 class Renderer(Protocol):
     """Makes images of scenes, differentiable in every scene parameter."""
 
