@@ -2,8 +2,8 @@
 
 import importlib
 import json
+import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +40,7 @@ Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where runs lie; this on
 BundleFolder = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="The folder of a guard bundle.")
 ]
+INTERRUPTED = 130
 VERDICT_STYLES = {"VALID": "green", "CORNER_CASE": "red", "UNVERIFIED": "yellow"}
 
 
@@ -134,22 +135,21 @@ def serve(
 
 def main() -> None:
     """Run the command; an error that a user can cause is one line, and the exit code its kind."""
-    sys.exit(_exit_code(lambda: app(standalone_mode=True)))
-
-
-def _exit_code(work: Callable[[], Any]) -> int:
     try:
-        work()
+        app()
     except CornerguardError as error:
         CONSOLE.print(f"[red]error:[/red] {escape(' '.join(str(error).split()))}", soft_wrap=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        CONSOLE.print("interrupted; the same command goes on where this one stopped")
-        return 130
-    return 0
+        sys.exit(error.exit_code)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            CONSOLE.print("interrupted; the same command goes on where this one stopped")
+        raise
 
 
 def _toolchain(module: str) -> Any:
+    # OpenMP threads that wait by spinning starve each other on machines of few or shared cores:
+    # rendering was seen to slow down fivefold. It is read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

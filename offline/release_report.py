@@ -20,7 +20,7 @@ from offline.recipe import Recipe
 
 __all__ = ["write_release_report"]
 
-PACKAGES = ("torch", "torchvision", "scikit-learn", "onnx", "onnxruntime-gpu", "numpy")
+PACKAGES = ("cornerguard", "torch", "torchvision", "scikit-learn", "numpy", "onnx")
 
 
 def write_release_report(

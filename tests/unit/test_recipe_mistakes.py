@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from guard import cli
+from offline.recipe import load_recipe
 
 RECIPE = """name: own
 data: {data}
@@ -156,3 +157,10 @@ def test_a_users_own_model_and_images_go_through_to_the_fit(
     assert (folder / "runs/own/fit/trained/detector.safetensors").is_file()
     history = json.loads((folder / "runs/own/train/history.json").read_text())
     assert history == {"losses": [], "rates": []}
+
+
+@pytest.mark.parametrize("name", ["demo", "mnist", "recipes/mnist.yaml"])
+def test_the_shipped_recipes_are_found_by_name(name: str) -> None:
+    recipe, path = load_recipe(name, ("seed=5",))
+    assert recipe.seed == 5
+    assert recipe.name == path.stem
