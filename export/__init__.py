@@ -1,3 +1,16 @@
-"""Model and detector as one graph, its parity with the module it came from, and the bundle."""
+"""Export: model and detector as one graph, and the bundle that carries it."""
 
-__all__: list[str] = []
+from export.bundle import export_bundle
+from export.onnx_graph import export_onnx
+from export.parity import Parity, require_parity
+from export.torch_export import export_program
+from export.torchscript import export_torchscript
+
+__all__ = [
+    "Parity",
+    "export_bundle",
+    "export_onnx",
+    "export_program",
+    "export_torchscript",
+    "require_parity",
+]

@@ -114,7 +114,8 @@ class DeepValidation(nn.Module):
         self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return the joint discrepancy of each row."""
-        return ((discrepancy - self.shift.T[label]) * self.scale.T[label]).sum(dim=1)
+        shift, scale = (table.T.index_select(0, label) for table in (self.shift, self.scale))
+        return ((discrepancy - shift) * scale).sum(dim=1)
 
     def p_value(self, score: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Return the conformal p-value of each score, in [1 / (n + 1), 1]."""

@@ -37,6 +37,7 @@ class OneClassSVMs(nn.Module):
 
     One matrix product gives the exponents -γ|x - v|² = [2γv, -γ, -γ|v|²] · [x, |x|², 1]. Features
     are first centred at the class, because that expansion loses digits far from the origin.
+    `index_select` becomes ONNX's Gather, which every provider has; indexing would become GatherND.
     Classes have unlike counts of support vectors; short ones are filled up with weight 0.
     """
 
@@ -80,18 +81,21 @@ class OneClassSVMs(nn.Module):
         self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return the signed distance of each row to the hyperplane of its label's SVM."""
-        centred = features - self.centres[label]
-        square = centred.square().sum(dim=1, keepdim=True)
+        centred = features - self.centres.index_select(0, label)
+        square = (centred * centred).sum(dim=1, keepdim=True)
         augmented = torch.cat([centred, square, torch.ones_like(square)], dim=1)
-        exponents = torch.matmul(self.vectors[label], augmented.unsqueeze(2)).squeeze(2)
-        return (exponents.exp() * self.weights[label]).sum(dim=1) - self.offsets[label]
+        exponents = torch.matmul(
+            self.vectors.index_select(0, label), augmented.unsqueeze(2)
+        ).squeeze(2)
+        similarity = (exponents.exp() * self.weights.index_select(0, label)).sum(dim=1)
+        return similarity - self.offsets.index_select(0, label)
 
     def decision_function(
         self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return what `sklearn.svm.OneClassSVM.decision_function` does: distance times |w|."""
         distance: Tensor = self(features, label)
-        return distance * self.norms[label]
+        return distance * self.norms.index_select(0, label)
 
 
 def _squared_distances(

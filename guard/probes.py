@@ -102,7 +102,7 @@ class Statistics(nn.Module):
 
     [batch, channel, height, width], or tokens [batch, token, channel] with `channel_axis` 2,
     becomes [batch, 3 * channel]; [batch, feature] passes as it is. The standard deviation is of
-    the population (divided by n).
+    the population (divided by n), and at least 1e-5.
     """
 
     def __init__(self, channel_axis: int = 1) -> None:
@@ -115,8 +115,9 @@ class Statistics(nn.Module):
         space = [axis for axis in range(1, activation.ndim) if axis != self.channel_axis]
         mean = activation.mean(space, keepdim=True)
         variance = (activation - mean).square().mean(space)
-        # The small constant keeps the gradient of the root finite where a channel is flat.
-        deviation = (variance + 1e-12).sqrt()
+        # Where a channel is flat the variance is rounding, other in every runtime, and the root's
+        # gradient infinite. A sum with a small constant would not do: exporters drop it as zero.
+        deviation = variance.clamp(min=1e-10).sqrt()
         return torch.cat([mean.flatten(1), deviation, activation.amax(space)], dim=1)
 
 

@@ -12,6 +12,7 @@ from offline.fitting.settings import FitSettings
 __all__ = ["fit_scaling"]
 
 VARIANCE_FLOOR = 1e-4
+ROUNDING_FLOOR = 1e-6
 EIGENVALUE_FLOOR = 1e-6
 
 
@@ -24,7 +25,8 @@ def fit_scaling(features: Features, settings: FitSettings) -> Standardisation | 
 
     - `centre`: the overall mean is taken off, no more.
     - `standardise`: then each feature is divided by its deviation. A feature that (nearly) never
-      varies counts as having 1e-4 of the mean variance: if it moves at run time, that is seen.
+      varies counts as having a hundredth of the layer's typical deviation, or a thousandth of its
+      own mean if that is more: if it moves at run time that is seen, but rounding is not.
     - `whiten`: then the features are turned along the eigenvectors of their correlation matrix R
       and scaled to unit variance. Eigenvalues are those of (1 - s) R + s I with s the shrinkage,
       and at least 1e-6 of the largest: the tiny ones are noise. The `components` largest stay.
@@ -39,7 +41,8 @@ def fit_scaling(features: Features, settings: FitSettings) -> Standardisation | 
         np.square(features.of_class(label) - means[label]).sum(axis=0) for label in classes
     ) / np.float64(total)
     # A layer that never varies at all has nothing to be scaled by.
-    floor = VARIANCE_FLOOR * variance.mean() or 1.0
+    floor = np.maximum(VARIANCE_FLOOR * variance.mean(), ROUNDING_FLOOR * np.square(mean))
+    floor[floor == 0] = 1.0
     scale = 1 / np.sqrt(np.maximum(variance, floor))
     if settings.scaling == "standardise":
         return Standardisation(_float(mean), _float(scale))

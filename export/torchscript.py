@@ -1,0 +1,44 @@
+"""A guarded classifier as TorchScript, for hosts that have libtorch and no ONNX Runtime.
+
+Still supported, but deprecated upstream: ONNX is the format to build on.
+"""
+
+import warnings
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.jit._trace import TracerWarning
+
+from guard.errors import CornerguardError
+from guard.guarded import GuardedClassifier
+
+__all__ = ["export_torchscript"]
+
+
+def export_torchscript(
+    guarded: GuardedClassifier, path: Path, images: Float[Tensor, "b c h w"]
+) -> None:
+    """Trace the model and write it; call it as `module(images, threshold)`.
+
+    TorchScript knows no default for a traced argument: the caller passes the threshold, which the
+    manifest names. The result is a tuple in the order of `GuardedOutput`.
+
+    Raises:
+        CornerguardError: the model cannot be traced.
+    """
+    threshold = guarded.detector.threshold.clone()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # Upstream says that TorchScript is deprecated, and that shapes checked in Python are
+            # fixed by the trace; the parity check runs other batches.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", TracerWarning)
+            traced = torch.jit.trace(guarded, (images, threshold), check_trace=False)
+            torch.jit.save(traced, str(path))
+    except RuntimeError as error:
+        raise CornerguardError(
+            f"the model does not export to TorchScript: {str(error).splitlines()[0]}"
+        ) from None
