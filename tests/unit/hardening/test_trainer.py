@@ -165,6 +165,18 @@ def test_weights_that_overflow_in_the_last_step_are_noticed():
         train(network(), image_set(), settings, seed=0, batch_loss=exploding)
 
 
+def test_a_gradient_is_cut_to_its_greatest_norm():
+    settings = TrainSettings(
+        epochs=1, batch_size=32, learning_rate=1.0, schedule="constant", weight_decay=0, clip=1e-3
+    )
+    model = network()
+    before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    train(model, image_set(32), settings, seed=0)
+    moved = nn.utils.parameters_to_vector(model.parameters()).detach() - before
+    # The first step of Nesterov's descent is (1 + momentum) gradients long.
+    assert moved.norm().item() == pytest.approx(1.9e-3, rel=1e-3)
+
+
 def test_a_last_batch_of_one_image_is_left_out():
     seen = []
 
@@ -196,13 +208,13 @@ def test_frozen_weights_stay_and_the_average_is_of_every_step():
         return plain(model, images, labels, generator)
 
     settings = TrainSettings(
-        epochs=1, batch_size=16, learning_rate=0.1, schedule="constant", average=0.5
+        epochs=1, batch_size=16, learning_rate=0.1, schedule="constant", average=0.75
     )
     train(model, image_set(32), settings, seed=0, batch_loss=watched)
-    # Steps 1 and 2 of two: ends at (w0 / 2 + w1 / 2) / 2 + w2 / 2, where w2 is not seen.
     assert torch.equal(model.head.bias, bias)
-    last = 2 * model.head.weight.detach() - (seen[1] + seen[2]) / 2
+    # Two steps, from w0 over w1 to w2, end at 3/4 (3/4 w0 + 1/4 w1) + 1/4 w2; w2 is not seen.
     assert len(seen) == 3
+    last = 4 * model.head.weight.detach() - 9 / 4 * seen[1] - 3 / 4 * seen[2]
     assert not torch.allclose(last, seen[2], atol=1e-6)
     plainly = nn.Sequential(OrderedDict(flat=nn.Flatten(), head=nn.Linear(64, 2)))
     plainly.load_state_dict({"head.weight": seen[0], "head.bias": bias})
