@@ -82,7 +82,9 @@ def test_hardening_buys_robustness(method, device):
     plainly, hardened = network(), network()
     settings = {"epochs": 6, "batch_size": 32, "learning_rate": 0.1}
     train(plainly, training, TrainSettings(**settings), seed=0, device=device)
-    chosen = HardenSettings(**settings, method=method, epsilon=0.08, steps=4, smoothing=0.0, weight=2.0)
+    chosen = HardenSettings(
+        **settings, method=method, epsilon=0.08, steps=4, smoothing=0.0, weight=2.0
+    )
     harden(hardened, training, chosen, seed=0, device=device)
     assert not hardened.training
     images, labels = test.fetch(torch.arange(256)).to(device), test.labels.to(device)

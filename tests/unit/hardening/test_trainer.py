@@ -35,7 +35,7 @@ def image_set(count=61, seed=0):
 
 
 def network(seed=0):
-    """A small net with what makes resuming hard: batch normalisation, dropout, float64 counters."""
+    """A small net with what makes resuming hard: batch normalisation, dropout, int64 counters."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(
