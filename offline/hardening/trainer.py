@@ -74,7 +74,7 @@ def train(
     if len(image_set) < 2:
         raise BadInput(f"training wants at least two images, the set has {len(image_set)}")
     made_from = _made_from(model, image_set, settings, seed)
-    # Convolutions are about twice as fast in this layout, on CPUs too.
+    # Convolutions take 15 to 40 % less time in this layout, on CPUs too.
     model.to(device).to(memory_format=torch.channels_last)
     state = _fresh_state(model, settings)
     if checkpoint is not None:
