@@ -14,7 +14,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from export.onnx_graph import export_onnx
-from export.parity import onnx_runner, program_runner, require_parity, torchscript_runner
+from export.parity import require_parity
+from export.runners import onnx_runner, program_runner, torchscript_runner
 from export.torch_export import export_program
 from export.torchscript import export_torchscript
 from guard.bundle import SCHEMA_VERSION, Manifest, TensorSpec, seal_bundle

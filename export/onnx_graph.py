@@ -1,10 +1,6 @@
 """A guarded classifier as one ONNX graph of standard operations."""
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +10,7 @@ from jaxtyping import Float
 from onnx import checker, numpy_helper, shape_inference
 from torch import Tensor
 
+from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier, GuardedOutput
 
@@ -49,7 +46,7 @@ def export_onnx(
     """
     threshold = guarded.detector.threshold
     try:
-        with _upstream_quiet():
+        with upstream_quiet():
             program = torch.onnx.export(
                 guarded,
                 (images, threshold.clone()),
@@ -96,20 +93,3 @@ def _reason(error: Exception) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-
-
-@contextlib.contextmanager
-def _upstream_quiet() -> Iterator[None]:
-    """Keep the exporter's progress and its own dependencies' warnings off the terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        for kind in (DeprecationWarning, FutureWarning):
-            warnings.simplefilter("ignore", kind)
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

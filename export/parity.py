@@ -1,36 +1,21 @@
 """Parity: an exported file must say of real images what the module says of them."""
 
-import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from export.runners import Runner, run_batch
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier, GuardedOutput
 
-__all__ = [
-    "BATCHES",
-    "TOLERANCE",
-    "Parity",
-    "Runner",
-    "onnx_runner",
-    "program_runner",
-    "require_parity",
-    "torchscript_runner",
-]
+__all__ = ["BATCHES", "TOLERANCE", "Parity", "require_parity"]
 
 BATCHES = (1, 7, 64)
 TOLERANCE = 1e-4
-
-Runner = Callable[[Float[Tensor, "b c h w"]], Sequence[np.ndarray]]
-"""Runs images [batch, channel, height, width] to the six outputs, in order, as arrays."""
-
 
 Answers = dict[str, np.ndarray]
 FIELDS = GuardedOutput._fields
@@ -66,8 +51,8 @@ def require_parity(
         CornerguardError: they differ; the message names the worst image and the values.
     """
     with torch.no_grad():
-        ours = _answers([guarded(batch) for batch in images.split(64)])
-    theirs = _answers([run(batch) for batch in _batches(images)])
+        ours = _answers([run_batch(guarded, batch, "the model") for batch in images.split(64)])
+    theirs = _answers([run_batch(run, batch, name) for batch in _batches(images)])
     for field in FIELDS:
         one, other = ours[field], theirs[field]
         if one.shape != other.shape or one.dtype != other.dtype:
@@ -91,41 +76,6 @@ def require_parity(
     verdict_ties = _require_same("valid", ours, theirs, margin, name)
     _require_p_values(guarded, ours, theirs, name)
     return Parity(len(images), logits, score, label_ties + verdict_ties)
-
-
-def onnx_runner(path: Path, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Runner:
-    """Run an ONNX file, with the threshold that it carries."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns that the threshold can be overridden, as is meant
-    session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
-
-    def run(images: Tensor) -> Sequence[np.ndarray]:
-        outputs: Sequence[np.ndarray] = session.run(None, {"images": images.cpu().numpy()})
-        return outputs
-
-    return run
-
-
-def torchscript_runner(path: Path, threshold: Float[Tensor, "1"]) -> Runner:
-    """Run a TorchScript file at a threshold."""
-    with warnings.catch_warnings():
-        for kind in (DeprecationWarning, FutureWarning):  # TorchScript is deprecated upstream
-            warnings.simplefilter("ignore", kind)
-        loaded = torch.jit.load(str(path), map_location=threshold.device)
-    return _torch_runner(loaded, threshold)
-
-
-def program_runner(path: Path, threshold: Float[Tensor, "1"]) -> Runner:
-    """Run a .pt2 file at a threshold."""
-    return _torch_runner(torch.export.load(str(path)).module(), threshold)
-
-
-def _torch_runner(module: Callable[..., Sequence[Tensor]], threshold: Tensor) -> Runner:
-    def run(images: Tensor) -> list[np.ndarray]:
-        with torch.no_grad():
-            return [output.cpu().numpy() for output in module(images, threshold)]
-
-    return run
 
 
 def _batches(images: Tensor) -> list[Tensor]:

@@ -1,12 +1,12 @@
 """A guarded classifier as a `torch.export` program (.pt2), for hosts that run torch."""
 
-import warnings
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 
@@ -29,12 +29,11 @@ def export_program(
     """
     batch = torch.export.Dim("batch")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
+        with upstream_quiet():
             program = torch.export.export(
                 _Unnamed(guarded),
-                (images, guarded.detector.threshold.clone()),
+                # The file keeps its example: blank, not the user's own images.
+                (torch.zeros_like(images), guarded.detector.threshold.clone()),
                 dynamic_shapes=({0: batch}, None),
                 strict=False,
             )

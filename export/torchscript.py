@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.jit._trace import TracerWarning
 
+from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 
@@ -30,11 +31,8 @@ def export_torchscript(
     """
     threshold = guarded.detector.threshold.clone()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            # Upstream says that TorchScript is deprecated, and that shapes checked in Python are
-            # fixed by the trace; the parity check runs other batches.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
+        with upstream_quiet(), torch.no_grad():
+            # That shapes checked in Python are fixed by the trace: parity is checked on other ones.
             warnings.simplefilter("ignore", TracerWarning)
             traced = torch.jit.trace(guarded, (images, threshold), check_trace=False)
             torch.jit.save(traced, str(path))

@@ -64,10 +64,14 @@ def _opens(module: nn.Module) -> bool:
 
 
 def _is_stack(module: nn.Module) -> bool:
-    kinds = Counter(
-        type(child) for child in module.children() if _composite(child) and not _plain(child)
-    )
+    kinds = Counter(type(child) for child in module.children() if _deep(child))
     return _plain(module) and any(count > 1 for count in kinds.values())
+
+
+def _deep(module: nn.Module) -> bool:
+    """Whether a module of its own making mixes features more than once, as a block does."""
+    leaves = (inner for inner in module.modules() if not _composite(inner))
+    return not _plain(module) and sum(_weighted(leaf) for leaf in leaves) > 1
 
 
 def _plain(module: nn.Module) -> bool:

@@ -75,7 +75,7 @@ def conformal_threshold(scores: Float[Tensor, " n"], rate: float) -> Float[Tenso
         )
     if not torch.isfinite(scores).all():
         raise BadInput("calibration: a score is not finite; the model gives NaN or infinity")
-    return scores.sort().values[rank - 1 : rank]
+    return scores.sort().values[rank - 1 : rank].clone()
 
 
 def _discrepancies(

@@ -65,4 +65,4 @@ def _whitener(
 
 
 def _float(values: Float64[np.ndarray, "..."]) -> Float[torch.Tensor, "..."]:
-    return torch.from_numpy(values).float()
+    return torch.from_numpy(np.ascontiguousarray(values)).float()
