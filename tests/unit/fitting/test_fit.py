@@ -1,0 +1,207 @@
+"""Fitting from first to last, on images whose classes are patches of brightness."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.svm import OneClassSVM
+from torch import nn
+
+from guard.deep_validation import DeepValidation
+from guard.errors import BadInput
+from guard.guarded import GuardedClassifier
+from guard.probes import Whitening
+from offline.datasets import ArrayImages, Subset
+from offline.fitting import FitSettings, fit_deep_validation, load_detector, save_detector
+from offline.fitting.features import Features, collect_features
+from offline.fitting.scaling import fit_scaling
+
+CLASSES = ("left", "right", "none")
+
+
+class Sides(nn.Module):
+    """Tells which half is brighter; `rows` is its one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.AdaptiveAvgPool2d((1, 2))
+        self.head = nn.Linear(2, 3)
+        self.head.weight.data = torch.tensor([[9.0, -9.0], [-9.0, 9.0], [0.0, 0.0]])
+        self.head.bias.data = torch.tensor([0.0, 0.0, 1.0])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.rows(images).flatten(1))
+
+
+def image_set(count: int, seed: int) -> ArrayImages:
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 3
+    pixels = torch.randint(60, 120, (count, 1, 8, 8), generator=draw)
+    pixels[labels == 0, :, :, :4] += 90
+    pixels[labels == 1, :, :, 4:] += 90
+    return ArrayImages(pixels.to(torch.uint8), labels, CLASSES)
+
+
+SETTINGS = FitSettings(jobs=1, batch_size=32, max_per_class=60, false_alarm_rate=0.1)
+
+
+@pytest.fixture(scope="module")
+def detector() -> DeepValidation:
+    return fit_deep_validation(Sides(), image_set(300, 0), image_set(120, 1), SETTINGS, seed=0)
+
+
+def test_clean_images_pass_and_strange_ones_do_not(detector: DeepValidation) -> None:
+    guarded = GuardedClassifier(Sides(), detector)
+    images = image_set(600, 2).fetch(torch.arange(600))
+    with torch.no_grad():
+        clean, strange = guarded(images), guarded(1 - images)
+    assert 0.02 < 1 - float(clean.valid.float().mean()) < 0.25
+    assert float(strange.valid.float().mean()) < 0.05
+    assert clean.discrepancy.shape == (600, len(detector.layers))
+
+
+def test_decisions_are_those_of_scikit_learn_on_the_same_features(tmp_path: Path) -> None:
+    """The thesis as it is: every value, centred, one SVM per layer and class, plain sum."""
+    settings = FitSettings(
+        layers=("input", "rows"), reduction="flatten", scaling="centre", joint="sum",
+        gamma=1, nu=0.1, jobs=1, max_per_class=200, false_alarm_rate=0.1,
+    )  # fmt: skip
+    fit_set = image_set(240, 0)
+    detector = fit_deep_validation(Sides(), fit_set, image_set(60, 1), settings, seed=0)
+    images = image_set(30, 5).fetch(torch.arange(30))
+    with torch.no_grad():
+        output = GuardedClassifier(Sides(), detector)(images)
+    assert torch.allclose(output.score, output.discrepancy.sum(1))
+    trained = fit_set.fetch(torch.arange(240))
+    for layer, name in enumerate(detector.layers):
+        seen = [x if name == "input" else Sides().rows(x) for x in (trained, images)]
+        rows, tests = (x.flatten(1).detach().double().numpy() for x in seen)
+        gamma = 1 / rows.var(axis=0).sum()
+        for label in range(3):
+            machine = OneClassSVM(gamma=gamma, nu=0.1).fit(rows[fit_set.labels == label])
+            dual, kept = machine.dual_coef_[0], machine.support_vectors_
+            squares = np.square(kept[:, None] - kept).sum(-1)
+            norm = np.sqrt(dual @ np.exp(-gamma * squares) @ dual)
+            chosen = (output.label == label).numpy()
+            expected = -machine.decision_function(tests[chosen]) / norm
+            # The rows came in another order, and libsvm stops at a tolerance of 1e-3.
+            assert output.discrepancy[chosen, layer].numpy() == pytest.approx(expected, abs=2e-3)
+
+
+def test_misclassified_images_are_left_out(tmp_path: Path) -> None:
+    fit_set = image_set(90, 0)
+    wrong = torch.arange(90) % 9 == 0  # all of label 0; shown a blank, which the model calls 2
+    fit_set.pixels[wrong] = 77
+    (features,) = collect_features(
+        Sides(), fit_set, ["rows"], FitSettings(reduction="flatten"), 0, tmp_path
+    )
+    assert features.counts.tolist() == [20, 30, 30]
+    kept = torch.from_numpy(np.array(features.of_class(0)))
+    right = fit_set.fetch(torch.nonzero((fit_set.labels == 0) & ~wrong).flatten())
+    expected = Sides().rows(right).flatten(1)
+    assert torch.allclose(kept.sort(0).values, expected.sort(0).values)
+
+
+def test_the_cap_holds_per_class_and_the_stream_is_seeded(tmp_path: Path) -> None:
+    tables = []
+    for number, seed in enumerate([0, 0, 1]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        settings = FitSettings(max_per_class=7, batch_size=10)
+        (features,) = collect_features(Sides(), image_set(90, 0), ["input"], settings, seed, folder)
+        assert features.counts.tolist() == [7, 7, 7]
+        tables.append(np.array(features.of_class(1)))
+    assert (tables[0] == tables[1]).all()
+    assert not (tables[0] == tables[2]).all()
+
+
+def test_a_class_that_is_never_right_is_named() -> None:
+    fit_set = image_set(30, 0)
+    fit_set.pixels[fit_set.labels == 1] = 77
+    with pytest.raises(BadInput, match="of class 'right', 0 are correctly classified"):
+        fit_deep_validation(Sides(), fit_set, image_set(30, 1), SETTINGS, 0)
+
+
+def test_mistakes_are_named() -> None:
+    images = image_set(30, 0)
+    settings = FitSettings(layers=("rws",))
+    with pytest.raises(BadInput, match="no layer 'rws'; did you mean 'rows'"):
+        fit_deep_validation(Sides(), images, images, settings, 0)
+    with pytest.raises(BadInput, match="needs 9 calibration images or more, there are 4"):
+        fit_deep_validation(Sides(), images, Subset(images, torch.arange(6)), SETTINGS, 0)
+    few = ArrayImages(images.pixels, images.labels, (*CLASSES[:2], "other"))
+    with pytest.raises(BadInput, match="classes are not those"):
+        fit_deep_validation(Sides(), images, few, SETTINGS, 0)
+    two = ArrayImages(images.pixels, images.labels % 2, ("a", "b"))
+    with pytest.raises(BadInput, match="gives 3 logits, the data has 2 classes"):
+        fit_deep_validation(Sides(), two, two, SETTINGS, 0)
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    model = Sides().train()
+    model.head.eval()
+    fit_deep_validation(model, image_set(90, 0), image_set(60, 1), SETTINGS, 0)
+    assert model.training
+    assert not model.head.training
+
+
+def test_whitened_features_have_identity_covariance_within_classes(tmp_path: Path) -> None:
+    draw, counts = np.random.default_rng(0), np.array([200, 100])
+    mixed = draw.normal(size=(400, 6)) @ draw.normal(size=(6, 6)) + 30
+    mixed[200:] += 50
+    np.save(tmp_path / "rows.npy", mixed.astype(np.float32))
+    features = Features(tmp_path / "rows.npy", counts, nn.Identity())
+    whitening = fit_scaling(features, FitSettings(shrinkage=0))
+    assert isinstance(whitening, Whitening)
+    parts = [
+        whitening(torch.from_numpy(np.array(features.of_class(label)))).numpy()
+        for label in range(2)
+    ]
+    centred = np.concatenate([part - part.mean(axis=0) for part in parts])
+    assert centred.T @ centred / 300 == pytest.approx(np.eye(6), abs=1e-3)
+    assert np.concatenate(parts).mean(axis=0) == pytest.approx(np.zeros(6), abs=1e-3)
+    cut = fit_scaling(features, FitSettings(shrinkage=0, components=2))
+    assert cut.matrix.shape == (6, 2)
+
+
+def test_a_feature_that_never_varies_does_not_break_the_scaling(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    rows[:, 1] = 0.3
+    np.save(tmp_path / "rows.npy", rows)
+    features = Features(tmp_path / "rows.npy", np.array([40]), nn.Identity())
+    for scaling in ("centre", "standardise", "whiten"):
+        scaled = fit_scaling(features, FitSettings(scaling=scaling))(torch.from_numpy(rows))
+        assert torch.isfinite(scaled).all()
+        assert scaled.abs().max() < 20
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"reduction": "grid", "grid": 2, "scaling": "standardise"}]
+)
+def test_a_saved_detector_is_the_same(tmp_path: Path, settings: dict[str, object]) -> None:
+    chosen = SETTINGS.model_copy(update=settings)
+    made = fit_deep_validation(Sides(), image_set(90, 0), image_set(60, 1), chosen, seed=0)
+    save_detector(tmp_path / "detector", made)
+    read = load_detector(tmp_path / "detector")
+    assert read.layers == made.layers
+    assert read.false_alarm_rate == made.false_alarm_rate
+    images = image_set(12, 3).fetch(torch.arange(12))
+    for one, other in zip(
+        GuardedClassifier(Sides(), made)(images),
+        GuardedClassifier(Sides(), read)(images),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", ["detector.json", "detector.safetensors"])
+def test_a_damaged_detector_is_named(tmp_path: Path, detector: DeepValidation, name: str) -> None:
+    save_detector(tmp_path / "detector", detector)
+    file = tmp_path / "detector" / name
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(BadInput, match=name):
+        load_detector(tmp_path / "detector")
+    file.unlink()
+    with pytest.raises(BadInput, match=name):
+        load_detector(tmp_path / "detector")

@@ -1,0 +1,104 @@
+"""Joint discrepancy, p-value and verdict, on a detector small enough to follow by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from guard.deep_validation import DeepValidation, Validator
+from guard.errors import BadInput
+from guard.guarded import GuardedClassifier
+from guard.one_class_svm import OneClassSVMs, Solution
+from guard.probes import Flatten, Standardisation
+
+
+def validator(layer: str, gamma: float) -> Validator:
+    """One support vector at (label, 0), weight 1, offset 0.5: |w| is 1, distance k(x, v) - 0.5."""
+    solutions = [
+        Solution(np.array([[float(label), 0.0]]), np.ones(1), 0.5, gamma) for label in range(2)
+    ]
+    scaling = Standardisation(torch.zeros(2), torch.ones(2))
+    return Validator(layer, Flatten(), scaling, OneClassSVMs.from_solutions(solutions))
+
+
+@pytest.fixture
+def detector() -> DeepValidation:
+    made = DeepValidation([validator("a", 1.0), validator("b", 2.0)])
+    made.calibration = torch.tensor([-1.0, -0.5, 0.0, 0.5])
+    made.threshold = torch.tensor([0.5])
+    return made
+
+
+ROWS = torch.tensor([[0.0, 0.0], [1.0, 1.0], [0.0, 3.0]])
+LABELS = torch.tensor([0, 1, 0])
+
+
+def test_discrepancy_is_minus_the_distance_and_the_joint_their_sum(
+    detector: DeepValidation,
+) -> None:
+    found = detector({"a": ROWS, "b": ROWS}, LABELS)
+    expected = torch.tensor(
+        [[0.5 - math.exp(-gamma * square) for gamma in (1, 2)] for square in (0, 1, 9)]
+    )
+    assert torch.allclose(found.discrepancy, expected, atol=1e-6)
+    assert torch.allclose(found.score, expected.sum(1), atol=1e-6)
+    assert found.valid.tolist() == [True, True, False]
+
+
+def test_a_standardised_joint_is_taken_at_the_predicted_class(detector: DeepValidation) -> None:
+    detector.shift = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
+    detector.scale = torch.tensor([[1.0, 10.0], [1.0, 100.0]])
+    joint = detector.joint(torch.tensor([[3.0, 4.0], [3.0, 4.0]]), torch.tensor([0, 1]))
+    assert joint.tolist() == [7.0, 20.0 + 200.0]
+
+
+@pytest.mark.parametrize(
+    ("score", "p_value"), [(-2, 1.0), (-1, 1.0), (-0.7, 0.8), (0, 0.6), (0.5, 0.4), (0.6, 0.2)]
+)
+def test_p_values(detector: DeepValidation, score: float, p_value: float) -> None:
+    assert detector.p_value(torch.tensor([float(score)])).item() == pytest.approx(p_value)
+
+
+def test_what_is_no_number_is_never_valid(detector: DeepValidation) -> None:
+    rows = torch.tensor([[math.nan, 0.0], [math.inf, 0.0]])
+    found = detector({"a": rows, "b": rows}, torch.tensor([0, 0]), torch.tensor([1e30]))
+    assert found.score.isnan().all()
+    assert not found.valid.any()
+    assert found.p_value.tolist() == pytest.approx([0.2, 0.2])
+
+
+def test_before_calibration_nothing_is_valid() -> None:
+    fresh = DeepValidation([validator("a", 1.0)])
+    assert not fresh({"a": ROWS}, LABELS).valid.any()
+
+
+def test_a_threshold_given_at_run_time_wins(detector: DeepValidation) -> None:
+    activations = {"a": ROWS, "b": ROWS}
+    assert not detector(activations, LABELS, torch.tensor([-9.0])).valid.any()
+    assert detector(activations, LABELS, torch.tensor([9.0])).valid.all()
+
+
+def test_a_layer_that_did_not_run_or_gives_no_tensor_is_named(detector: DeepValidation) -> None:
+    with pytest.raises(BadInput, match="'b' did not run"):
+        detector({"a": ROWS}, LABELS)
+    with pytest.raises(BadInput, match="'b' gives"):
+        detector({"a": ROWS, "b": torch.ones(3)}, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("model", "seen"), [(nn.Identity(), r"\[2, 1, 2, 1\]"), (nn.Flatten(0), r"\[4\]")]
+)
+def test_a_model_without_logits_is_refused(model: nn.Module, seen: str) -> None:
+    detector = DeepValidation([validator("input", 1.0)])
+    with pytest.raises(BadInput, match=rf"its output is {seen}; logits \[batch, class\]"):
+        GuardedClassifier(model, detector)(torch.zeros(2, 1, 2, 1))
+
+
+def test_the_logits_pass_unchanged_and_the_label_is_their_largest() -> None:
+    detector = DeepValidation([validator("input", 1.0)])
+    images = torch.tensor([[[[0.2]], [[0.9]]], [[[0.7]], [[0.1]]]])
+    output = GuardedClassifier(nn.Flatten(), detector)(images)
+    assert torch.equal(output.logits, images.flatten(1))
+    assert output.label.tolist() == [1, 0]

@@ -1,0 +1,65 @@
+"""Probes: names, what is seen, and what is kept of it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from guard.errors import BadInput
+from guard.probes import Flatten, Grid, Statistics, require_layers, watch
+from offline.networks import seven_layer_cnn
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["conv5"], "no layer 'conv5'; did you mean 'conv"),
+        (["inptu"], "did you mean 'input'"),
+        (["conv1", "conv1"], "named twice"),
+    ],
+)
+def test_a_wrong_layer_is_named(layers: list[str], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        require_layers(seven_layer_cnn(), layers)
+
+
+def test_the_last_call_of_a_layer_is_kept_and_hooks_are_removed() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2, bias=False)
+            nn.init.constant_(self.linear.weight, 0.5)
+
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return self.linear(self.linear(rows))
+
+    model = Twice()
+    with watch(model, ["linear"]) as seen:
+        output = model(torch.ones(1, 2))
+    assert seen["linear"] is output
+    assert not model.linear._forward_hooks
+
+
+def test_statistics_are_numpys() -> None:
+    maps = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
+    expected = np.concatenate([maps.mean((2, 3)), maps.std((2, 3)), maps.max((2, 3))], axis=1)
+    assert Statistics()(torch.from_numpy(maps)).numpy() == pytest.approx(expected, abs=1e-6)
+    last = torch.from_numpy(maps).permute(0, 2, 3, 1)
+    assert Statistics(3)(last).numpy() == pytest.approx(expected, abs=1e-6)
+    tokens = last.flatten(1, 2)
+    assert Statistics(2)(tokens).numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_flat_channel_deviates_by_the_floor_and_has_a_finite_gradient() -> None:
+    maps = torch.full((1, 1, 4, 4), 0.3, requires_grad=True)
+    deviation = Statistics()(maps)[0, 1]
+    deviation.backward()
+    assert deviation.item() == pytest.approx(1e-5)
+    assert torch.isfinite(maps.grad).all()
+
+
+def test_grid_and_flatten() -> None:
+    maps = torch.arange(16.0).view(1, 1, 4, 4)
+    assert Grid(2)(maps).tolist() == [[2.5, 4.5, 10.5, 12.5]]
+    assert Flatten()(maps).tolist() == [list(range(16))]
+    assert Grid(2)(maps.flatten(1)).shape == (1, 16)
