@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from guard.storage import replace_directory, write_json
 
 __all__ = ["Run"]
 
+VERSION = version("cornerguard")
+
 
 class Run:
     """The folder of one recipe's run, `runs/NAME`, with one folder for each finished stage.
 
     A stage is finished when its folder is there and its marker, `.stages/STAGE.json`, carries the
-    key of what it was made from: its settings, its data, and the stages before it. The marker goes
-    before the folder is replaced and comes after it; anything in between is made anew.
+    key of what it was made from: its settings, its data, the stages before it, and the version of
+    cornerguard. The marker goes before the folder is replaced and comes after it; anything in
+    between is made anew.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +52,7 @@ class Run:
         `made_from` is whatever settings and sums decide the result, as JSON values; `after` names
         the stages whose folders `make` reads.
         """
-        content = [name, made_from, [self.keys[before] for before in after]]
+        content = [name, VERSION, made_from, [self.keys[before] for before in after]]
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         self.keys[name] = key
         folder, marker = self.folder / name, self.folder / ".stages" / f"{name}.json"
