@@ -12,10 +12,10 @@ __all__ = ["FitSettings"]
 class FitSettings(Settings):
     """How Deep Validation is fitted.
 
-    The defaults were chosen on MNIST with the thesis's seven-layer network, by the ROC-AUC on
-    misclassified corner cases; the kernel's width, the shrinkage and the joint matter most.
-    scikit-learn's own width (`gamma` 1) smooths the boundary too far, and widths above 8 make a
-    support vector of every training image.
+    The defaults were chosen on MNIST (20,000 training images, a seven-layer network) by the ROC-AUC
+    on misclassified corner cases, so figures on those are a little flattering: `gamma` 1, 2, 4 gave
+    0.9936, 0.9947, 0.9937, the plain sum 0.9930, the network's energy 0.983. At `gamma` 16 nearly
+    every training image becomes a support vector, and the ROC-AUC falls below 0.97.
     """
 
     layers: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
