@@ -137,8 +137,8 @@ class _Pipeline:
             save_counterexamples(folder / "test", attack.on_test(self.trained))
             if share:
                 rows = attack.draw_rows(share, recipe.seed)
-                save_counterexamples(folder / "train", attack.on_train(self.trained, rows))
-                save_file({"rows": rows}, folder / "rows.safetensors")
+                images = attack.on_train(self.trained, rows).images_after
+                save_file({"rows": rows, "images": images}, folder / "train.safetensors")
 
         made_from = [attack.settings.model_dump(mode="json"), share, recipe.seed]
         self.run.stage("counterexamples", made_from, make, after=("data", "train"))
@@ -155,9 +155,8 @@ class _Pipeline:
         def make(folder: Path) -> None:
             found, rows = None, None
             if recipe.counterexamples and settings.counterexample_share:
-                source = self.run.folder / "counterexamples"
-                found = load_counterexamples(source / "train").images_after
-                rows = load_file(source / "rows.safetensors")["rows"]
+                stored = load_file(self.run.folder / "counterexamples" / "train.safetensors")
+                found, rows = stored["images"], stored["rows"]
             history = harden(
                 hardened,
                 self.images.train,

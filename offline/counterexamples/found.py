@@ -66,10 +66,13 @@ class Counterexamples:
 
 
 def save_counterexamples(folder: Path, found: Counterexamples) -> None:
-    """Write a folder: both scenes and every array as safetensors, the figures as JSON."""
+    """Write a folder: the scenes, what moved in them and every array, and the figures as JSON."""
     with replace_directory(folder) as aside:
         save_scene(aside / "before.safetensors", found.before)
-        save_scene(aside / "after.safetensors", found.after)
+        # The meshes are the same: only what moved is written again.
+        start = found.before.parameters()
+        moved = {k: v for k, v in found.after.parameters().items() if not v.equal(start[k])}
+        save_file({k: v.contiguous() for k, v in moved.items()}, aside / "after.safetensors")
         arrays = {name: getattr(found, name).contiguous() for name in _ARRAYS}
         save_file(arrays, aside / "arrays.safetensors")
         write_json(aside / "figures.json", found.figures())
@@ -83,11 +86,11 @@ def load_counterexamples(folder: Path) -> Counterexamples:
     """
     path = folder / "arrays.safetensors"
     before = load_scene(folder / "before.safetensors")
-    after = load_scene(folder / "after.safetensors")
+    arrays = _load(path)
     try:
-        arrays = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BadInput(f"{path}: cannot be read as counterexamples: {error}") from None
+        after = before.replace(**_load(folder / "after.safetensors"))
+    except BadInput as error:
+        raise BadInput(f"{folder / 'after.safetensors'}: not what moved there: {error}") from None
     if set(arrays) != set(_ARRAYS):
         wrong = ", ".join(sorted(set(arrays) ^ set(_ARRAYS)))
         raise BadInput(f"{path}: not a file of counterexamples: missing or unknown: {wrong}")
@@ -101,6 +104,13 @@ _ARRAYS = (
     "images_before", "images_after", "labels", "predicted_before", "predicted_after",
     "confidence_before", "confidence_after", "success", "loss",
 )  # fmt: skip
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{path}: cannot be read as counterexamples: {error}") from None
 
 
 def _mean(values: Bool[Tensor, " scene"]) -> float:
