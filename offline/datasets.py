@@ -1,16 +1,10 @@
-"""Labelled images, fetched a batch at a time: arrays, image folders, torchvision's data sets."""
+"""Labelled images, fetched a batch at a time: arrays and image folders."""
 
-import gzip
 import hashlib
-import inspect
-import tempfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,18 +12,10 @@ from jaxtyping import Float, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from guard.errors import BadInput, nearest
+from guard.errors import BadInput
 from guard.storage import sha256_of
 
-__all__ = [
-    "ArrayImages",
-    "FolderImages",
-    "ImageSet",
-    "Subset",
-    "batches",
-    "split",
-    "torchvision_set",
-]
+__all__ = ["ArrayImages", "FolderImages", "ImageSet", "Subset", "batches", "split"]
 
 SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 DECODERS = 4
@@ -180,64 +166,6 @@ def split(image_set: ImageSet, fraction: float, seed: int) -> tuple[Subset, Subs
     order = torch.randperm(len(image_set), generator=torch.Generator().manual_seed(seed))
     held = round(fraction * len(image_set))
     return Subset(image_set, order[held:]), Subset(image_set, order[:held])
-
-
-def torchvision_set(name: str, root: Path, *, train: bool, download: bool = False) -> ArrayImages:
-    """Open one of torchvision's classification data sets, MNIST or CIFAR10 for example.
-
-    Raises:
-        BadInput: torchvision has no such set, it is not under `root`, or it is not a set of
-            equally large images with labels.
-    """
-    from torchvision import datasets
-
-    kind: Any = getattr(datasets, name, None)
-    if name not in datasets.__all__ or not hasattr(kind, "__getitem__"):
-        raise BadInput(f"torchvision has no data set {name!r}{nearest(name, datasets.__all__)}")
-    choice: dict[str, Any] = {"split": "train" if train else "test"}
-    if "train" in inspect.signature(kind).parameters:
-        choice = {"train": train}
-    try:
-        with _unpacked(root, name) as folder:
-            opened = kind(str(folder), download=download, **choice)
-    except RuntimeError as error:
-        raise BadInput(f"{root}: torchvision's {name} is not there: {error}") from None
-    pixels, labels = getattr(opened, "data", None), getattr(opened, "targets", None)
-    labels = getattr(opened, "labels", None) if labels is None else labels
-    if pixels is None or labels is None:
-        raise BadInput(
-            f"torchvision's {name} is not an array of images; give it as an image folder"
-        )
-    pixels = torch.as_tensor(pixels)
-    if pixels.ndim == 3:
-        pixels = pixels.unsqueeze(1)
-    elif pixels.shape[-1] == 3:
-        pixels = pixels.permute(0, 3, 1, 2)
-    labels = torch.as_tensor(labels, dtype=torch.int64)
-    known = getattr(opened, "classes", None) or range(int(labels.max()) + 1)
-    return ArrayImages(pixels.to(torch.uint8), labels, tuple(str(entry) for entry in known))
-
-
-@contextmanager
-def _unpacked(root: Path, name: str) -> Iterator[Path]:
-    """Yield where torchvision finds the set: `root`, or a copy with its .gz files unpacked.
-
-    The sets of MNIST's family come as .gz files, which torchvision unpacks beside themselves only
-    while it downloads; the folder may be read-only, too.
-    """
-    packed = list((root / name / "raw").glob("*.gz"))
-    if not packed or all(file.with_suffix("").exists() for file in packed):
-        yield root
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / name / "raw"
-        raw.mkdir(parents=True)
-        for file in packed:
-            try:
-                (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
-            except (OSError, EOFError, zlib.error) as error:
-                raise BadInput(f"{file}: cannot be unpacked: {error}") from None
-        yield Path(folder)
 
 
 def _opened(file: Path) -> Image.Image:

@@ -12,10 +12,10 @@ from offline.datasets import (
     Subset,
     batches,
     split,
-    torchvision_set,
 )
 from offline.recipe import DataSettings
 from offline.rendering.rendered_set import RenderedImages, RenderSettings, render_set
+from offline.torchvision_sets import known_set, torchvision_set
 
 __all__ = ["Data", "RenderedData", "check_images", "open_files", "open_rendered", "render"]
 
@@ -54,10 +54,10 @@ def open_files(settings: DataSettings, path: Path, seed: int) -> Data:
     """
     if not path.is_dir():
         raise BadInput(f"{path}: no such folder")
-    name = settings.torchvision or _known_set(path)
+    name = settings.torchvision or known_set(path)
     if name is not None:
         sets: list[ImageSet] = [
-            torchvision_set(name, path, train=train, download=settings.download)
+            torchvision_set(name, path, train=train, size=settings.size, download=settings.download)
             for train in (True, False)
         ]
     else:
@@ -114,11 +114,3 @@ def open_rendered(
 
 def _parts(settings: RenderSettings, seed: int) -> list[tuple[str, int, int]]:
     return [("train", settings.train, 2 * seed), ("test", settings.test, 2 * seed + 1)]
-
-
-def _known_set(path: Path) -> str | None:
-    """Name the torchvision data set that lies in a folder, by the folder that it is kept in."""
-    for name in ("MNIST", "FashionMNIST", "KMNIST"):
-        if (path / name / "raw").is_dir():
-            return name
-    return "CIFAR10" if (path / "cifar-10-batches-py").is_dir() else None

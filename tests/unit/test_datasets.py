@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from guard.errors import BadInput
-from offline.datasets import ArrayImages, FolderImages, Subset, batches, split, torchvision_set
+from offline.datasets import ArrayImages, FolderImages, Subset, batches, split
+from offline.torchvision_sets import torchvision_set
 
 
 def _array(count: int = 10, classes: int = 2) -> ArrayImages:
@@ -121,3 +122,18 @@ def test_torchvision_sets_open_packed_or_not_and_mistakes_are_named(tmp_path: Pa
     (raw / "train-images-idx3-ubyte.gz").write_bytes(b"junk")
     with pytest.raises(BadInput, match="cannot be unpacked"):
         torchvision_set("MNIST", tmp_path, train=True)
+
+
+def test_a_torchvision_set_of_files_is_decoded_once(tmp_path: Path) -> None:
+    for index in range(4):
+        file = tmp_path / "gtsrb" / "GTSRB" / "Training" / f"{index % 2:05d}" / f"{index}.ppm"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (10 + index, 8), (index, 2 * index, 7)).save(file)
+    opened = torchvision_set("GTSRB", tmp_path, train=True, size=(6, 5))
+    assert opened.shape == (3, 6, 5)
+    assert opened.labels.tolist() == [0, 0, 1, 1]
+    assert opened.pixels[:, 1, 0, 0].tolist() == [0, 4, 2, 6]
+    with pytest.raises(BadInput, match="many sizes: name a `size`"):
+        torchvision_set("GTSRB", tmp_path, train=True)
+    with pytest.raises(BadInput, match="Caltech101 has no test part"):
+        torchvision_set("Caltech101", tmp_path, train=True)
