@@ -15,10 +15,10 @@ from torch import Tensor
 
 from export.onnx_graph import export_onnx
 from export.parity import require_parity
-from export.runners import onnx_runner, program_runner, torchscript_runner
+from export.runners import Runner, onnx_runner, program_runner, torchscript_runner
 from export.torch_export import export_program
 from export.torchscript import export_torchscript
-from guard.bundle import SCHEMA_VERSION, Manifest, TensorSpec, seal_bundle
+from guard.bundle import SCHEMA_VERSION, Agreement, Manifest, TensorSpec, seal_bundle
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.storage import replace_directory
@@ -83,10 +83,10 @@ def export_bundle(
             raise BadInput(f"export: {len(class_names)} class names for {classes} logits")
         manifest = _manifest(guarded, examples.shape, class_names, data_fingerprint)
         with replace_directory(folder) as aside:
-            _write_graphs(guarded, aside, examples, manifest, formats)
+            parity = _write_graphs(guarded, aside, examples, manifest, formats)
             if report is not None:
                 shutil.copytree(report, aside / "report", symlinks=True)
-            return seal_bundle(aside, manifest)
+            return seal_bundle(aside, manifest.model_copy(update={"parity": parity}))
     finally:
         guarded.train(training)
 
@@ -97,20 +97,26 @@ def _write_graphs(
     images: Float[Tensor, "n c h w"],
     manifest: Manifest,
     formats: Sequence[Format],
-) -> None:
-    """Write each file and compare it with the module before the next."""
-    threshold = guarded.detector.threshold
+) -> dict[str, Agreement]:
+    """Write each file, compare it with the module before the next, and say how they agreed."""
+    threshold, found = guarded.detector.threshold, {}
+
+    def compare(path: Path, run: Runner) -> None:
+        parity = require_parity(guarded, run, images, path.name)
+        found[path.name] = Agreement(**parity._asdict())
+
     path = folder / "model.onnx"
     export_onnx(guarded, path, images[:2], _metadata(manifest))
-    require_parity(guarded, onnx_runner(path), images, path.name)
+    compare(path, onnx_runner(path))
     if "torchscript" in formats:
         path = folder / "model.ts"
         export_torchscript(guarded, path, images[:2])
-        require_parity(guarded, torchscript_runner(path, threshold), images, path.name)
+        compare(path, torchscript_runner(path, threshold))
     if "torch_export" in formats:
         path = folder / "model.pt2"
         export_program(guarded, path, images[:2])
-        require_parity(guarded, program_runner(path, threshold), images, path.name)
+        compare(path, program_runner(path, threshold))
+    return found
 
 
 def _manifest(

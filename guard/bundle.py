@@ -18,6 +18,7 @@ from guard.storage import sha256_of, write_text
 __all__ = [
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
+    "Agreement",
     "Bundle",
     "Manifest",
     "TensorSpec",
@@ -40,6 +41,21 @@ class TensorSpec(Settings):
     shape: tuple[int, ...]
 
 
+class Agreement(Settings):
+    """How closely an exported file agreed with the module that it was made from.
+
+    Attributes:
+        images: how many real images were compared.
+        logits, score: the largest relative differences.
+        ties: images whose label or verdict differed because rounding alone decides it.
+    """
+
+    images: int = Field(ge=1)
+    logits: float = Field(ge=0)
+    score: float = Field(ge=0)
+    ties: int = Field(ge=0)
+
+
 class Manifest(Settings):
     """What `guard.json` says of a bundle."""
 
@@ -54,6 +70,7 @@ class Manifest(Settings):
     layer_names: tuple[str, ...] = Field(min_length=1, description="of `discrepancy`, in order")
     data_fingerprint: str = Field(description="SHA-256 of the data that it was fitted on")
     package_versions: dict[str, str] = Field(description="what wrote the bundle")
+    parity: dict[str, Agreement] = Field({}, description="by exported file")
     files: dict[str, Sha256] = Field({}, description="every other file of the bundle: its SHA-256")
     digest: Sha256 | Literal[""] = Field("", description="SHA-256 of the manifest without this")
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from export.bundle import export_bundle
+from guard.bundle import load_bundle
 from guard.errors import BadInput, FellShort
 from guard.guarded import GuardedClassifier
 from guard.probes import require_layers
@@ -231,6 +232,13 @@ class _Pipeline:
 
         made_from = [list(self.recipe.formats), list(self.images.test.classes)]
         folder = self.run.stage("bundle", made_from, make, after=("fit", "report"))
+        for name, parity in load_bundle(folder).manifest.parity.items():
+            CONSOLE.print(
+                f"{name}: labels and verdicts are the module's on {parity.images} images "
+                f"({parity.ties} ties), scores within {parity.score:.1g}",
+                highlight=False,
+                soft_wrap=True,
+            )
         CONSOLE.print(f"bundle: {folder}", highlight=False)
 
     def _write_report(self, folder: Path) -> None:

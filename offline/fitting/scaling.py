@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from scipy.linalg import eigh
 
 from guard.probes import Standardisation, Whitening
 from offline.fitting.features import Features
@@ -58,8 +57,10 @@ def _whitener(
 ) -> Float64[np.ndarray, "feature component"]:
     size, shrinkage = len(correlation), settings.shrinkage
     first = max(0, size - settings.components)
+    # LAPACK's routine for a part of the spectrum (evr) can fail where many eigenvalues are equal,
+    # as they are wherever there are fewer images than features; the one for all of it does not.
     shrunk = (1 - shrinkage) * correlation + shrinkage * np.eye(size)
-    values, vectors = eigh(shrunk, subset_by_index=(first, size - 1))
+    values, vectors = (part[..., first:] for part in np.linalg.eigh(shrunk))
     kept: np.ndarray = np.maximum(values, EIGENVALUE_FLOOR * max(values.max(), EIGENVALUE_FLOOR))
     return np.asarray(vectors / np.sqrt(kept))
 

@@ -91,6 +91,10 @@ def test_the_bundle_verifies_and_says_what_it_holds(written: Written) -> None:
     assert manifest.layer_names == written.guarded.detector.layers
     assert manifest.threshold == float(written.guarded.detector.threshold)
     assert [output.name for output in manifest.outputs] == list(GuardedOutput._fields)
+    assert set(manifest.parity) == {"model.onnx", "model.pt2", "model.ts"}
+    for agreement in manifest.parity.values():
+        assert agreement.images == len(written.images)
+        assert max(agreement.logits, agreement.score) <= 1e-4
     assert not (written.folder.parent / ".bundle.partial").exists()
 
 
