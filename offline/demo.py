@@ -27,7 +27,7 @@ from offline.recipe import load_recipe
 from offline.sources import open_rendered
 from offline.stages import Run
 
-__all__ = ["run_demo"]
+__all__ = ["Samples", "run_demo", "serve_and_ask"]
 
 SENT = 100
 SERVED_FLOORS = {"clean_images_valid": 0.85, "corner_cases_flagged": 0.6}
@@ -60,7 +60,7 @@ def run_demo(runs: Path) -> None:
     summary: dict[str, Any] = {"served": {}}
     try:
         summary["figures"] = run_recipe("demo", (), runs)
-        summary["served"] = _serve_and_ask(folder, _samples(folder))
+        summary["served"] = serve_and_ask(folder, _samples(folder))
         _print_served(summary["served"])
         short = [name for name, figure in summary["served"].items() if figure["holds"] is False]
         if short:
@@ -94,7 +94,7 @@ def _samples(folder: Path) -> Samples:
     )
 
 
-def _serve_and_ask(folder: Path, samples: Samples) -> dict[str, Any]:
+def serve_and_ask(folder: Path, samples: Samples) -> dict[str, Any]:
     """Return what share of each kind got the verdict that it should, over gRPC."""
     shares = {}
     wanted = {"clean_images_valid": "VALID", "corner_cases_flagged": "CORNER_CASE"}

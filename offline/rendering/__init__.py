@@ -1,1 +1,22 @@
-"""Differentiable rendering: scenes, the renderers that make images of them, meshes to put in."""
+"""Scenes and their images, differentiable in every scene parameter."""
+
+from offline.rendering.meshes import Mesh, load_mesh
+from offline.rendering.rasterizer import Rasterizer
+from offline.rendering.renderer import Renderer
+from offline.rendering.sampling import SceneRanges, place_meshes, sample_scenes
+from offline.rendering.scene import PARAMETERS, Scene, concatenate, load_scene, save_scene
+
+__all__ = [
+    "PARAMETERS",
+    "Mesh",
+    "Rasterizer",
+    "Renderer",
+    "Scene",
+    "SceneRanges",
+    "concatenate",
+    "load_mesh",
+    "load_scene",
+    "place_meshes",
+    "sample_scenes",
+    "save_scene",
+]

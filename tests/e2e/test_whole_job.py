@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from guard.bundle import load_bundle
+from offline.demo import Samples, serve_and_ask
 from offline.rendering.rendered_set import RenderedImages, RenderSettings
 
 RECIPE = """
@@ -123,3 +125,14 @@ def test_a_figure_below_its_floor_stops_the_release(folder: Path) -> None:
     assert gate.returncode == 1
     assert "below the floor: clean_accuracy; nothing was exported" in gate.stderr
     assert not (folder / "runs" / "gate" / "bundle").exists()
+
+
+def test_a_server_gives_the_verdicts_and_its_metrics_count_them(folder: Path) -> None:
+    settings = RenderSettings(size=32, train=360, test=96)
+    test = RenderedImages(folder / "runs/small/data/test", settings, seed=7)
+    clean = test.fetch(torch.arange(16))
+    # It raises when /metrics counts other verdicts than the client saw, or the server ends badly.
+    shares = serve_and_ask(folder / "runs" / "small", Samples(clean, torch.zeros_like(clean)))
+    assert set(shares) == {"clean_images_valid", "corner_cases_flagged"}
+    assert shares["corner_cases_flagged"]["after"] == 1.0  # black images, all of them
+    assert shares["clean_images_valid"]["after"] > 0.5

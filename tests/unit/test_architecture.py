@@ -1,0 +1,78 @@
+"""Data flows one way: offline → export → guard; an edge box needs none of the toolchain."""
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = {"torch", "torchvision", "sklearn", "scipy", "onnx", "joblib", "jaxtyping", "safetensors"}
+MODULES = sorted(
+    path
+    for package in ("guard", "offline", "export")
+    for path in (ROOT / package).rglob("*.py")
+    if not path.stem.endswith(("_pb2", "_pb2_grpc"))
+)
+# What an edge box runs: everything in guard but the torch modules that become the graph.
+TORCH_MODULES = {"probes", "one_class_svm", "deep_validation", "guarded"}
+EDGE = [
+    path
+    for path in MODULES
+    if path.relative_to(ROOT).parts[0] == "guard" and path.stem not in TORCH_MODULES
+]
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").partition(".")[0])
+    return names
+
+
+def test_guard_and_export_import_nothing_upstream() -> None:
+    for path in MODULES:
+        package = path.relative_to(ROOT).parts[0]
+        forbidden = {"guard": {"offline", "export"}, "export": {"offline"}}.get(package, set())
+        assert not imported(path) & forbidden, path
+
+
+def test_what_an_edge_box_runs_imports_none_of_the_toolchain() -> None:
+    assert len(EDGE) > 15
+    for path in EDGE:
+        assert not imported(path) & (HEAVY | {"offline", "export"}), path
+
+
+def test_the_command_starts_and_checks_without_the_toolchain() -> None:
+    program = (
+        "import sys\n"
+        f"heavy = {sorted(HEAVY)!r}\n"
+        "sys.modules.update(dict.fromkeys(heavy))\n"  # importing any of them now fails
+        "import guard.cli, guard.client, guard.serving.server, guard.serving.local\n"
+        "sys.argv = ['cornerguard', 'fit', 'mnist']\n"
+        "guard.cli.main()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "needs the whole toolchain" in ended.stderr
+
+
+@pytest.mark.parametrize("package", ["guard", "offline", "export"])
+def test_every_public_name_is_there(package: str) -> None:
+    found = importlib.import_module(package)
+    for module in pkgutil.walk_packages(found.__path__, f"{package}."):
+        if module.name.endswith(("__main__", "_pb2", "_pb2_grpc")):
+            continue
+        loaded = importlib.import_module(module.name)
+        assert isinstance(loaded.__all__, list), module.name
+        missing = [name for name in loaded.__all__ if not hasattr(loaded, name)]
+        assert not missing, (module.name, missing)
