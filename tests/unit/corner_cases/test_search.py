@@ -95,10 +95,10 @@ def test_complement_is_for_grey_images_only():
 
 def test_combined_takes_the_smallest_change_among_those_that_succeed_enough():
     # bright images of class 1 darken as the black border comes in
-    levels = torch.linspace(0.6, 1, 20).view(-1, 1, 1, 1).expand(-1, 1, 12, 12).contiguous()
+    levels = torch.linspace(0.51, 0.62, 20).view(-1, 1, 1, 1).expand(-1, 1, 12, 12).contiguous()
     seeds = Seeds(levels, torch.ones(20, dtype=torch.int64), torch.arange(20))
     model = BrightAbove(0.5)
-    found = find_corner_cases(model, seeds, only("shear", "scale", "translation", "combined"))
+    found = find_corner_cases(model, seeds, only("shear", "rotation", "translation", "combined"))
     *parts, combined = found.kept
     changes = {}
     for first, second in combinations(parts, 2):
@@ -123,9 +123,9 @@ def test_combined_is_dropped_where_parts_undo_each_other():
 
 def test_the_border_reaches_the_images():
     bright = Seeds(torch.full((4, 1, 8, 8), 0.9), torch.ones(4, dtype=torch.int64), torch.arange(4))
-    found = find_corner_cases(BrightAbove(0.5), bright, only("scale"))
+    found = find_corner_cases(BrightAbove(0.5), bright, only("translation"))
     assert found.kept[0].success_rate == 1.0
-    mirrored = find_corner_cases(BrightAbove(0.5), bright, only("scale", border="reflection"))
+    mirrored = find_corner_cases(BrightAbove(0.5), bright, only("translation", border="reflection"))
     assert mirrored.dropped[0].success_rate == 0.0
 
 
