@@ -1,0 +1,101 @@
+"""The classifiers that benchmarks measure, each with its images: MNIST, digits, CIFAR-10.
+
+MNIST is the recipe `mnist`, with its settings. Digits are scikit-learn's, 8x8 pixels scaled up to
+28x28, on the same network: small, and always there. CIFAR-10 is an image folder, on a small
+residual network.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+from torch.nn import functional
+
+from guard.errors import BadInput
+from offline.datasets import ArrayImages, split
+from offline.fitting import FitSettings
+from offline.hardening import Augmentation, TrainSettings, train
+from offline.models import build_model, load_weights, save_weights
+from offline.recipe import DataSettings, load_recipe
+from offline.sources import Data, open_files
+
+__all__ = ["Dataset", "Subject", "open_subject"]
+
+Dataset = Literal["mnist", "digits", "cifar10"]
+CACHE = Path("runs/benchmarks")
+SEED = 0
+
+
+class Subject(NamedTuple):
+    """A trained classifier in eval mode, its images, and how its validators are fitted.
+
+    The parts of `data` are drawn by one seed, for calibration images must be new to the model.
+    """
+
+    model: nn.Module
+    data: Data
+    fit: FitSettings
+
+
+def open_subject(dataset: Dataset, path: Path | None, weights: Path | None) -> Subject:
+    """Open the images and load the weights; without any, train, and keep them for the next time.
+
+    Raises:
+        BadInput: there are no images at `path`, or the weights do not fit.
+    """
+    model, data, training, fit = {"mnist": _mnist, "digits": _digits, "cifar10": _cifar10}[dataset](
+        path
+    )
+    if weights is None:
+        made_from = f"{training.model_dump_json()} {data.train.fingerprint()} {model}"
+        digest = hashlib.sha256(made_from.encode()).hexdigest()
+        weights = CACHE / f"{dataset}-{digest[:12]}.safetensors"
+        if not weights.is_file():
+            train(model, data.train, training, SEED)
+            CACHE.mkdir(parents=True, exist_ok=True)
+            save_weights(model, weights)
+    load_weights(model, weights)
+    return Subject(model.eval(), data, fit)
+
+
+Prepared = tuple[nn.Module, Data, TrainSettings, FitSettings]
+
+
+def _mnist(path: Path | None) -> Prepared:
+    recipe, _ = load_recipe("mnist", () if path is None else (f"data={path}",))
+    if recipe.data.path is None:
+        raise BadInput("--data: the folder that holds MNIST is wanted")
+    data = open_files(recipe.data, recipe.data.path, recipe.seed)
+    return _built(recipe.model, {}), data, recipe.train, recipe.fit
+
+
+def _digits(path: Path | None) -> Prepared:
+    if path is not None:
+        raise BadInput("--data: the digits come with scikit-learn, no folder is wanted")
+    found = load_digits()
+    images = torch.from_numpy(found.images).float().unsqueeze(1) / 16
+    grown = functional.interpolate(images, size=(28, 28), mode="bilinear").mul(255).round()
+    classes = tuple(map(str, found.target_names))
+    whole = ArrayImages(grown.byte(), torch.from_numpy(found.target).long(), classes)
+    rest, test = split(whole, 1 / 3, SEED)
+    recipe, _ = load_recipe("mnist")
+    training = TrainSettings(epochs=20, batch_size=32, learning_rate=0.03)
+    data = Data(*split(rest, 1 / 3, SEED), test)
+    return _built(recipe.model, {}), data, training, recipe.fit
+
+
+def _cifar10(path: Path | None) -> Prepared:
+    if path is None:
+        raise BadInput("--data: a folder with train/CLASS/IMAGE and test/CLASS/IMAGE is wanted")
+    data = open_files(DataSettings(path=path), path, SEED)
+    training = TrainSettings(augmentation=Augmentation(shift=4, flip=True))
+    arguments = {"num_classes": len(data.test.classes)}
+    return _built("offline.networks:small_resnet", arguments), data, training, FitSettings()
+
+
+def _built(factory: str, arguments: dict[str, int]) -> nn.Module:
+    torch.manual_seed(SEED)  # the factory's own initial weights
+    return build_model(factory, arguments, None)
