@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import typer
 
+from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 from guard.storage import write_json
 from offline.corner_cases import CornerCases, CornerCaseSettings, find_corner_cases, seed_images
@@ -94,6 +95,8 @@ def _measure(subject: Subject, seed: int, images: int, failed: dict[str, str]) -
         ).kept
         for border in get_args(Border)
     }
+    if not all(any(case.succeeded.any() for case in cases) for cases in found.values()):
+        raise CornerguardError("detection: no corner case fools the model, so there is no area")
     parts = parts_of(model)
     training = observe_training(parts, data.train, data.calibration, TRAINING_IMAGES, seed)
     fitted = fit_peers(parts, training)
@@ -193,7 +196,8 @@ def _over_seeds(runs: list[Any]) -> tuple[Any, Any]:
     numbers = [run for run in runs if run is not None]
     if not numbers:
         return None, None
-    return statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+    deviation = statistics.stdev(numbers) if len(numbers) > 1 else 0.0
+    return round(statistics.fmean(numbers), 6), round(deviation, 6)
 
 
 def _best(areas: dict[str, float]) -> dict[str, Any]:
