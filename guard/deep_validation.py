@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs
-from guard.probes import Standardisation, Whitening
+from guard.probes import ENERGY, Standardisation, Whitening
 
-__all__ = ["DeepValidation", "Validation", "Validator"]
+__all__ = ["DeepValidation", "Energy", "Validation", "Validator"]
 
 
 class Validator(nn.Module):
@@ -34,6 +34,7 @@ class Validator(nn.Module):
         super().__init__()
         self.layer = layer
         self.reduction, self.scaling, self.svms = reduction, scaling, svms
+        self.classes = len(svms.offsets)
 
     def forward(
         self, activation: Float[Tensor, "batch ..."], label: Int64[Tensor, " batch"]
@@ -41,6 +42,35 @@ class Validator(nn.Module):
         """Return minus the signed distance under the predicted class (equation 3.2)."""
         distance: Tensor = self.svms(self.scaling(self.reduction(activation)), label)
         return -distance
+
+
+class Energy(nn.Module):
+    """The validator of the logits: their free energy -log Σ exp(logit) (Liu et al. 2020).
+
+    It sees what the layers do not: that the network answers, but faintly. Its discrepancy is the
+    energy itself, in the logits' units. Logits know no bound, distances in kernel space do: lest an
+    image buy off every layer by sheer confidence, the energy counts as no lower than that of the
+    surest training image of its class.
+
+    Attributes:
+        layer: `energy`.
+        ceilings: [class], the largest log Σ exp(logit) of training images.
+    """
+
+    ceilings: Tensor
+
+    def __init__(self, ceilings: Float[Tensor, " class"]) -> None:
+        super().__init__()
+        self.layer, self.classes = ENERGY, len(ceilings)
+        self.register_buffer("ceilings", ceilings)
+
+    def forward(
+        self, logits: Float[Tensor, "batch class"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the energy, no lower than minus the ceiling of the predicted class."""
+        sureness, ceiling = logits.logsumexp(dim=1), self.ceilings.index_select(0, label)
+        # Not a minimum: runtimes disagree on that of NaN, which must stay NaN.
+        return -torch.where(sureness > ceiling, ceiling, sureness)
 
 
 class Validation(NamedTuple):
@@ -57,7 +87,7 @@ class DeepValidation(nn.Module):
 
     score = Σ over layers of (discrepancy - shift) * scale, each taken at the predicted class. With
     shift 0 and scale 1, as built, that is the unweighted sum of the thesis (equation 3.3); a
-    standardised joint sets them from held-out clean images.
+    standardised joint sets them from held-out clean images, and in it alone the energy has a place.
 
     p_value = (1 + #{calibration scores >= score}) / (n + 1): for a clean image exchangeable with
     the calibration images, P(p_value <= a) <= a for every a.
@@ -77,11 +107,11 @@ class DeepValidation(nn.Module):
     calibration: Tensor
     threshold: Tensor
 
-    def __init__(self, validators: Sequence[Validator]) -> None:
+    def __init__(self, validators: Sequence[Validator | Energy]) -> None:
         super().__init__()
         self.validators = nn.ModuleList(validators)
         self.layers = tuple(validator.layer for validator in validators)
-        layers, classes = len(validators), len(validators[0].svms.offsets)
+        layers, classes = len(validators), validators[0].classes
         self.false_alarm_rate = 1.0
         self.register_buffer("shift", torch.zeros(layers, classes))
         self.register_buffer("scale", torch.ones(layers, classes))

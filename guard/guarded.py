@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from guard.deep_validation import DeepValidation
 from guard.errors import BadInput
-from guard.probes import INPUT, require_layers, watch
+from guard.probes import ENERGY, INPUT, require_layers, watch
 
 __all__ = ["GuardedClassifier", "GuardedOutput", "require_logits"]
 
@@ -60,7 +60,8 @@ class GuardedClassifier(nn.Module):
         with watch(self.model, self.detector.layers) as activations:
             logits = require_logits(self.model(images))
         label = logits.argmax(dim=1)
-        found = self.detector({INPUT: images, **activations}, label, threshold)
+        seen = {INPUT: images, ENERGY: logits, **activations}
+        found = self.detector(seen, label, threshold)
         return GuardedOutput(logits, label, *found)
 
 

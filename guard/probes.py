@@ -12,6 +12,7 @@ from torch.nn import functional
 from guard.errors import BadInput, nearest
 
 __all__ = [
+    "ENERGY",
     "INPUT",
     "Flatten",
     "Grid",
@@ -25,14 +26,18 @@ __all__ = [
 INPUT = "input"
 """The name of probe zero: the image itself."""
 
+ENERGY = "energy"
+"""The name of the last probe: the logits, of which the energy is taken."""
+
 
 def require_layers(model: nn.Module, layers: Sequence[str]) -> None:
     """Refuse a layer that the model does not have.
 
     Raises:
-        BadInput: a name is neither `input` nor one of `model.named_modules()`, or is given twice.
+        BadInput: a name is neither `input`, `energy` nor one of `model.named_modules()`, or is
+            given twice.
     """
-    known = [INPUT, *(name for name, _ in model.named_modules() if name)]
+    known = [INPUT, ENERGY, *(name for name, _ in model.named_modules() if name)]
     for layer in layers:
         if layer not in known:
             raise BadInput(f"the model has no layer {layer!r}{nearest(layer, known)}")
@@ -46,8 +51,8 @@ def watch(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
 
     A layer that runs several times in one forward keeps its last output, and the dictionary is in
     the order of those last runs. Hooks are ordinary forward
-    hooks, so they are followed by `torch.export` (not strict) and `torch.jit.trace`. `input` is the
-    caller's to add: the model's argument is no module's output.
+    hooks, so they are followed by `torch.export` (not strict) and `torch.jit.trace`. `input` and
+    `energy` are the caller's to add: the model's argument and result are no module's output.
 
     Raises:
         BadInput: the model has no such layer.
@@ -65,7 +70,7 @@ def watch(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
     handles = [
         model.get_submodule(name).register_forward_hook(keep(name))
         for name in layers
-        if name != INPUT
+        if name not in (INPUT, ENERGY)
     ]
     try:
         yield activations

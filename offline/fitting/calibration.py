@@ -1,6 +1,7 @@
 """The threshold at a named false-alarm rate, by split conformal calibration."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from guard.deep_validation import DeepValidation
 from guard.errors import BadInput
+from guard.probes import ENERGY
 from guard.progress import track
 from offline.datasets import ImageSet, batches
 from offline.fitting.features import activations_of
@@ -46,6 +48,7 @@ def calibrate(
         held = len(label) // STANDARDISING_SHARE
         first, order = order[:held], order[held:]
         shift, scale = _standardisation(discrepancy[first], label[first], shift)
+        scale *= _weights(detector.layers).to(scale).unsqueeze(1)
     detector.shift, detector.scale = shift, scale
     scores = detector.joint(discrepancy[order], label[order]).sort().values
     detector.threshold = conformal_threshold(scores, settings.false_alarm_rate)
@@ -91,6 +94,16 @@ def _discrepancies(
             found.append(detector(activations, label).discrepancy)
             labels.append(label)
     return torch.cat(found), torch.cat(labels)
+
+
+def _weights(layers: Sequence[str]) -> Float[Tensor, " layer"]:
+    """Let the energy count √n times among n other layers, whose sum would else outvote it.
+
+    The sum of n independent standardised discrepancies spreads by √n: the energy is given as much
+    say as they have together.
+    """
+    others = max(1, len([layer for layer in layers if layer != ENERGY]))
+    return torch.tensor([math.sqrt(others) if layer == ENERGY else 1.0 for layer in layers])
 
 
 def _standardisation(

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from guard.deep_validation import DeepValidation, Validator
+from guard.deep_validation import DeepValidation, Energy, Validator
 from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs
 from guard.probes import Flatten, Grid, Standardisation, Statistics, Whitening
@@ -51,6 +51,12 @@ class ValidatorShape(Settings):
     vectors: int = Field(ge=1)
 
 
+class EnergyShape(Settings):
+    """The validator of the logits, which has no SVM."""
+
+    layer: Literal["energy"]
+
+
 class DetectorShape(Settings):
     """The structure of a detector."""
 
@@ -58,7 +64,7 @@ class DetectorShape(Settings):
     classes: int = Field(ge=1)
     calibration_size: int = Field(ge=0)
     false_alarm_rate: float = Field(gt=0, le=1)
-    validators: tuple[ValidatorShape, ...] = Field(min_length=1)
+    validators: tuple[ValidatorShape | EnergyShape, ...] = Field(min_length=1)
 
 
 def save_detector(folder: Path, detector: DeepValidation) -> None:
@@ -67,7 +73,7 @@ def save_detector(folder: Path, detector: DeepValidation) -> None:
         classes=detector.shift.shape[1],
         calibration_size=len(detector.calibration),
         false_alarm_rate=detector.false_alarm_rate,
-        validators=tuple(_shape_of(cast(Validator, one)) for one in detector.validators),
+        validators=tuple(_shape_of(cast(Validator | Energy, one)) for one in detector.validators),
     )
     weights = {name: value.cpu().contiguous() for name, value in detector.state_dict().items()}
     with replace_directory(folder) as aside:
@@ -101,7 +107,9 @@ def load_detector(folder: Path) -> DeepValidation:
     return detector.eval()
 
 
-def _shape_of(validator: Validator) -> ValidatorShape:
+def _shape_of(validator: Validator | Energy) -> ValidatorShape | EnergyShape:
+    if isinstance(validator, Energy):
+        return EnergyShape(layer="energy")
     scaling, reduction = validator.scaling, validator.reduction
     vectors, augmented = validator.svms.vectors.shape[1:]
     return ValidatorShape(
@@ -122,7 +130,9 @@ def _reduction_shape(reduction: nn.Module) -> FlattenShape | GridShape | Statist
     return FlattenShape()
 
 
-def _validator(shape: ValidatorShape, classes: int) -> Validator:
+def _validator(shape: ValidatorShape | EnergyShape, classes: int) -> Validator | Energy:
+    if isinstance(shape, EnergyShape):
+        return Energy(torch.zeros(classes))
     mean = torch.zeros(shape.features)
     scaling = (
         Whitening(mean, torch.zeros(shape.features, shape.components))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from guard.errors import BadInput
 from guard.guarded import require_logits
-from guard.probes import INPUT, Flatten, Grid, Statistics, watch
+from guard.probes import ENERGY, INPUT, Flatten, Grid, Statistics, watch
 from guard.progress import track
 from offline.datasets import ImageSet, batches
 from offline.fitting.settings import FitSettings
@@ -70,7 +70,10 @@ def collect_features(
         activations, predicted = activations_of(model, images, layers, classes)
         if not tables:
             reductions = [
-                reduction_for(settings, activations[layer], images.shape) for layer in layers
+                Flatten()
+                if layer == ENERGY
+                else reduction_for(settings, activations[layer], images.shape)
+                for layer in layers
             ]
         rows, kept = _places(labels, predicted, counts, room)
         for at, layer in enumerate(layers):
@@ -106,9 +109,9 @@ def activations_of(
         if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != len(images):
             seen = list(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise BadInput(f"layers: {layer!r} gives {seen}, not a tensor [batch, …]")
-    for layer in set(layers) - {INPUT} - set(activations):
+    for layer in set(layers) - {INPUT, ENERGY} - set(activations):
         raise BadInput(f"layers: {layer!r} does not run in the model's forward")
-    return {INPUT: images, **activations}, logits.argmax(dim=1)
+    return {INPUT: images, ENERGY: logits, **activations}, logits.argmax(dim=1)
 
 
 def reduction_for(

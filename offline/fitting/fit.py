@@ -1,21 +1,23 @@
 """Fitting Deep Validation from first to last."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from guard.deep_validation import DeepValidation, Validator
+from guard.deep_validation import DeepValidation, Energy, Validator
 from guard.errors import BadInput
-from guard.probes import require_layers
+from guard.probes import ENERGY, require_layers
 from guard.progress import track
 from offline.datasets import ImageSet
 from offline.fitting.blocks import block_layers
 from offline.fitting.calibration import calibrate
-from offline.fitting.features import collect_features
+from offline.fitting.features import Features, collect_features
 from offline.fitting.scaling import fit_scaling
 from offline.fitting.settings import FitSettings
 from offline.fitting.svms import fit_svms
@@ -31,6 +33,8 @@ def fit_deep_validation(
     seed: int,
 ) -> DeepValidation:
     """Fit one one-class SVM per watched layer and class, then calibrate (Algorithm 1).
+
+    The layer `energy` has no SVM: see `guard.deep_validation.Energy`.
 
     Args:
         model: images [batch, channel, height, width] in [0, 1] to logits [batch, class]; it runs in
@@ -52,14 +56,7 @@ def fit_deep_validation(
     with _evaluating(model), TemporaryDirectory(prefix="cornerguard-") as folder:
         layers = _layers(model, fit_set, settings)
         features = collect_features(model, fit_set, layers, settings, seed, Path(folder))
-        scalings = [
-            fit_scaling(one, settings) for one in track(features, "Scaling features", len(layers))
-        ]
-        svms = fit_svms(features, scalings, settings)
-        parts = zip(layers, features, scalings, svms, strict=True)
-        detector = DeepValidation(
-            [Validator(layer, one.reduction, scaling, svm) for layer, one, scaling, svm in parts]
-        )
+        detector = DeepValidation(_validators(layers, features, settings))
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         detector.to(device)
         calibrate(model, detector, calibration_set, settings, seed)
@@ -71,7 +68,31 @@ def _layers(model: nn.Module, fit_set: ImageSet, settings: FitSettings) -> list[
         require_layers(model, settings.layers)
         return list(settings.layers)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    return block_layers(model, fit_set.fetch(torch.arange(min(2, len(fit_set)))).to(device))
+    blocks = block_layers(model, fit_set.fetch(torch.arange(min(2, len(fit_set)))).to(device))
+    return [*blocks, *([ENERGY] if settings.joint == "standardised" else [])]
+
+
+def _validators(
+    layers: Sequence[str], features: Sequence[Features], settings: FitSettings
+) -> list[Validator | Energy]:
+    """Fit each layer's validator, in the order of the layers."""
+    seen = dict(zip(layers, features, strict=True))
+    made: dict[str, Validator | Energy] = {}
+    if ENERGY in seen:
+        made[ENERGY] = Energy(_surest(seen.pop(ENERGY)))
+    if seen:
+        tracked = track(seen.values(), "Scaling features", len(seen))
+        scalings = [fit_scaling(one, settings) for one in tracked]
+        svms = fit_svms(list(seen.values()), scalings, settings)
+        for (layer, one), scaling, svm in zip(seen.items(), scalings, svms, strict=True):
+            made[layer] = Validator(layer, one.reduction, scaling, svm)
+    return [made[layer] for layer in layers]
+
+
+def _surest(logits: Features) -> Float[Tensor, " class"]:
+    """Return the largest log Σ exp(logit) of each class."""
+    rows = (torch.from_numpy(np.array(logits.of_class(at))) for at in range(len(logits.counts)))
+    return torch.stack([one.logsumexp(dim=1).max() for one in rows])
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from guard.probes import ENERGY
 from guard.settings import Settings
 
 __all__ = ["FitSettings"]
@@ -14,12 +15,16 @@ class FitSettings(Settings):
 
     The defaults were chosen on MNIST (20,000 training images, a seven-layer network) by the ROC-AUC
     on misclassified corner cases, so figures on those are a little flattering: `gamma` 1, 2, 4 gave
-    0.9936, 0.9947, 0.9937, the plain sum 0.9930, the network's energy 0.983. At `gamma` 16 nearly
+    0.9936, 0.9947, 0.9937, the plain sum 0.9930, the network's energy 0.983. The layers joined with
+    the energy gave 0.9973 where without it they gave 0.9965, and on the demo's rendered objects
+    0.9988 after 0.9945 (semantic counterexamples 0.917 after 0.793). At `gamma` 16 nearly
     every training image becomes a support vector, and the ROC-AUC falls below 0.97.
     """
 
     layers: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        "auto", description="names of `model.named_modules()`, `input`, or the output of each block"
+        "auto",
+        description="`input`, names of `model.named_modules()`, `energy`; `auto` is the output of "
+        "every block and, where the joint is standardised, both of the others",
     )
     reduction: Literal["statistics", "grid", "flatten"] = Field(
         "statistics", description="what a probe keeps: per-channel statistics, a grid, every value"
@@ -42,10 +47,17 @@ class FitSettings(Settings):
         1000, ge=2, description="training images per class at most: a fit costs their square"
     )
     joint: Literal["standardised", "sum"] = Field(
-        "standardised", description="standardise per layer and class before summing, or just sum"
+        "standardised",
+        description="standardise per layer and class before summing, or just sum distances",
     )
     false_alarm_rate: float = Field(
         0.03, gt=0, lt=1, description="share of clean images that may be called corner cases"
     )
     batch_size: int = Field(128, ge=1, description="images that run through the model at once")
     jobs: int = Field(-1, ge=-1, description="processes that fit SVMs; -1 is one per core")
+
+    @model_validator(mode="after")
+    def _like_units(self) -> "FitSettings":
+        if self.joint == "sum" and ENERGY in self.layers:
+            raise ValueError("`joint: sum` adds distances alone; `energy` is in the logits' units")
+        return self

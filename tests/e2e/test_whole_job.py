@@ -29,7 +29,7 @@ arguments: {num_classes: 12, width: 8, stem_stride: 2}
 train: {epochs: 14, batch_size: 32, learning_rate: 0.1}
 counterexamples: {iterations: 2}
 harden: {epochs: 3, steps: 2, epsilon: 0.004, batch_size: 32, learning_rate: 0.02}
-fit: {layers: [input, stem, stages.stage4], false_alarm_rate: 0.1, jobs: 1}
+fit: {layers: [input, stem, stages.stage4, energy], false_alarm_rate: 0.1, jobs: 1}
 corner_cases: {seeds: 24, transformations: [rotation, brightness]}
 evaluate: {images: 48, steps: 2, distortion: 3}
 formats: [torchscript]
@@ -100,7 +100,7 @@ def test_the_figures_are_measured_before_and_after(folder: Path) -> None:
 
 def test_the_bundle_verifies_and_gives_verdicts(folder: Path) -> None:
     bundle = load_bundle(folder / "runs/small/bundle")
-    assert bundle.manifest.layer_names == ("input", "stem", "stages.stage4")
+    assert bundle.manifest.layer_names == ("input", "stem", "stages.stage4", "energy")
     settings = RenderSettings(size=32, train=360, test=96)
     test = RenderedImages(folder / "runs/small/data/test", settings, seed=7)
     for index in range(4):
@@ -112,7 +112,7 @@ def test_the_bundle_verifies_and_gives_verdicts(folder: Path) -> None:
     verdicts = [json.loads(line) for line in checked.stdout.splitlines()]
     assert [verdict["image"] for verdict in verdicts] == paths
     assert {verdict["verdict"] for verdict in verdicts} <= {"VALID", "CORNER_CASE"}
-    assert set(verdicts[0]["discrepancy"]) == {"input", "stem", "stages.stage4"}
+    assert set(verdicts[0]["discrepancy"]) == {"input", "stem", "stages.stage4", "energy"}
     table = cornerguard(folder, "check", "runs/small/bundle", paths[0])
     assert verdicts[0]["verdict"] in table.stdout
 

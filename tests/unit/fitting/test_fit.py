@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.svm import OneClassSVM
 from torch import nn
 
-from guard.deep_validation import DeepValidation
+from guard.deep_validation import DeepValidation, Energy
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
-from guard.probes import Whitening
+from guard.probes import ENERGY, Whitening
 from offline.datasets import ArrayImages, Subset
 from offline.fitting import FitSettings, fit_deep_validation, load_detector, save_detector
 from offline.fitting.features import Features, collect_features
@@ -87,6 +88,46 @@ def test_decisions_are_those_of_scikit_learn_on_the_same_features(tmp_path: Path
             expected = -machine.decision_function(tests[chosen]) / norm
             # The rows came in another order, and libsvm stops at a tolerance of 1e-3.
             assert output.discrepancy[chosen, layer].numpy() == pytest.approx(expected, abs=2e-3)
+
+
+def test_energy_has_as_much_say_as_the_layers_and_no_less_than_training_images() -> None:
+    """A calibration set in one class order, so that the held third is found again by its seed."""
+    fit_set, calibration_set = image_set(90, 0), image_set(240, 1)
+    settings = SETTINGS.model_copy(update={"layers": ("rows", ENERGY, "input")})
+    detector = fit_deep_validation(Sides(), fit_set, calibration_set, settings, seed=4)
+    assert detector.layers == ("rows", ENERGY, "input")
+    seen = fit_set.fetch(torch.arange(90))
+    with torch.no_grad():
+        trained = Sides()(seen).double().exp().sum(1).log()
+        held = torch.randperm(240, generator=torch.Generator().manual_seed(4))[:80]
+        output = GuardedClassifier(Sides(), detector)(calibration_set.fetch(held))
+    validator = detector.validators[1]
+    assert isinstance(validator, Energy)
+    expected = [float(trained[fit_set.labels == label].max()) for label in range(3)]
+    assert validator.ceilings.tolist() == pytest.approx(expected, rel=1e-6)
+    standard = (output.discrepancy - detector.shift.T[output.label]) * detector.scale.T[
+        output.label
+    ]
+    for label in range(3):
+        spread = standard[output.label == label].std(0)
+        assert spread.tolist() == pytest.approx([1, np.sqrt(2), 1], rel=1e-3)
+
+
+def test_the_energy_alone_is_a_detector() -> None:
+    settings = SETTINGS.model_copy(update={"layers": (ENERGY,)})
+    detector = fit_deep_validation(Sides(), image_set(90, 0), image_set(120, 1), settings, seed=0)
+    images = image_set(300, 2).fetch(torch.arange(300))
+    with torch.no_grad():
+        valid = GuardedClassifier(Sides(), detector)(images).valid
+    assert 0.02 < 1 - float(valid.float().mean()) < 0.25
+
+
+def test_distances_and_energy_are_not_summed_as_they_are() -> None:
+    with pytest.raises(ValidationError, match="`energy` is in the logits' units"):
+        FitSettings(layers=("rows", ENERGY), joint="sum")
+    settings = SETTINGS.model_copy(update={"joint": "sum"})
+    plain = fit_deep_validation(Sides(), image_set(90, 0), image_set(60, 1), settings, 0)
+    assert ENERGY not in plain.layers
 
 
 def test_misclassified_images_are_left_out(tmp_path: Path) -> None:
@@ -185,6 +226,7 @@ def test_a_saved_detector_is_the_same(tmp_path: Path, settings: dict[str, object
     save_detector(tmp_path / "detector", made)
     read = load_detector(tmp_path / "detector")
     assert read.layers == made.layers
+    assert ENERGY in read.layers
     assert read.false_alarm_rate == made.false_alarm_rate
     images = image_set(12, 3).fetch(torch.arange(12))
     for one, other in zip(

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from guard.deep_validation import DeepValidation, Validator
+from guard.deep_validation import DeepValidation, Energy, Validator
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.one_class_svm import OneClassSVMs, Solution
-from guard.probes import Flatten, Standardisation
+from guard.probes import ENERGY, Flatten, Standardisation
 
 
 def validator(layer: str, gamma: float) -> Validator:
@@ -52,6 +52,32 @@ def test_a_standardised_joint_is_taken_at_the_predicted_class(detector: DeepVali
     detector.scale = torch.tensor([[1.0, 10.0], [1.0, 100.0]])
     joint = detector.joint(torch.tensor([[3.0, 4.0], [3.0, 4.0]]), torch.tensor([0, 1]))
     assert joint.tolist() == [7.0, 20.0 + 200.0]
+
+
+def test_energy_is_minus_the_log_of_the_sum_of_exponentials_up_to_the_surest() -> None:
+    logits = torch.tensor([[0.0, math.log(3)], [1000.0, 1000.0], [9.0, -math.inf], [9.0, 2.0]])
+    labels = torch.tensor([1, 0, 0, 1])
+    found = Energy(torch.tensor([5000.0, 8.0]))(logits, labels)
+    assert found.tolist() == pytest.approx([-math.log(4), -1000 - math.log(2), -9.0, -8.0])
+
+
+def test_energy_that_is_no_number_stays_none_and_endless_sureness_is_worth_the_ceiling() -> None:
+    logits = torch.tensor([[math.nan, 1.0], [math.inf, 1.0], [-math.inf, -math.inf]])
+    nan, sure, faint = Energy(torch.tensor([7.0]))(logits, torch.zeros(3, dtype=torch.int64))
+    assert nan.isnan()
+    assert sure == -7.0
+    assert faint == math.inf
+
+
+def test_energy_joins_in_its_place_and_reads_the_logits() -> None:
+    detector = DeepValidation([Energy(torch.tensor([9.0, 9.0])), validator("input", 1.0)])
+    assert detector.layers == (ENERGY, "input")
+    images = torch.tensor([[[[0.2]], [[0.9]]]])
+    output = GuardedClassifier(nn.Flatten(), detector)(images)
+    distance = math.exp(-((0.2 - 1) ** 2) - 0.9**2) - 0.5
+    expected = [-math.log(math.exp(0.2) + math.exp(0.9)), -distance]
+    assert output.discrepancy[0].tolist() == pytest.approx(expected)
+    assert output.score.item() == pytest.approx(sum(expected))
 
 
 @pytest.mark.parametrize(
