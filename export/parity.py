@@ -120,8 +120,9 @@ def _require_p_values(
     device = guarded.detector.calibration.device
     score = torch.from_numpy(ours["score"]).to(device)
     slack = TOLERANCE * score.abs().clamp(min=_size(ours["score"]))
-    least = guarded.detector.p_value(score + slack).cpu().numpy()
-    most = guarded.detector.p_value(score - slack).cpu().numpy()
+    label = torch.from_numpy(ours["label"]).to(device)
+    least = guarded.detector.p_value(score + slack, label).cpu().numpy()
+    most = guarded.detector.p_value(score - slack, label).cpu().numpy()
     found = theirs["p_value"]
     outside = np.maximum(least - found, found - most)
     at = int(outside.argmax())

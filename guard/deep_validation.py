@@ -85,26 +85,36 @@ class Validation(NamedTuple):
 class DeepValidation(nn.Module):
     """Joins the discrepancies of several layers and compares them with calibrated scores.
 
-    score = Σ over layers of (discrepancy - shift) * scale, each taken at the predicted class. With
-    shift 0 and scale 1, as built, that is the unweighted sum of the thesis (equation 3.3); a
-    standardised joint sets them from held-out clean images, and in it alone the energy has a place.
+    score = Σ over layers of (discrepancy - shift) * scale, less the offset, each taken at the
+    predicted class. With offset 0, shift 0 and scale 1, as built, that is the unweighted sum of the
+    thesis (equation 3.3); a standardised joint sets shift and scale from held-out clean images, and
+    in it alone the energy has a place.
 
-    p_value = (1 + #{calibration scores >= score}) / (n + 1): for a clean image exchangeable with
-    the calibration images, P(p_value <= a) <= a for every a.
+    The classes form groups, and each image is compared with the n calibration images of its
+    predicted class's group: p_value = (1 + #{calibration scores >= score}) / (n + 1). For a clean
+    image exchangeable with the calibration images, P(p_value <= a) <= a for every a, in each group.
+    One group of all classes is split conformal calibration; a group for each class is Mondrian, and
+    then `offset` moves each class's threshold to 0.
 
     A score of NaN is never valid, and neither is anything before calibration: a comparison with NaN
     is false.
 
     Attributes:
         shift, scale: [layer, class].
+        offset: [class].
+        group: int64 [class].
         calibration: [n], scores of clean images in rising order.
+        calibration_group: int64 [n], the group of each.
         threshold: [1]; a score above it is a corner case.
         false_alarm_rate: the share of clean images that may lie above the threshold.
     """
 
     shift: Tensor
     scale: Tensor
+    offset: Tensor
+    group: Tensor
     calibration: Tensor
+    calibration_group: Tensor
     threshold: Tensor
 
     def __init__(self, validators: Sequence[Validator | Energy]) -> None:
@@ -115,7 +125,10 @@ class DeepValidation(nn.Module):
         self.false_alarm_rate = 1.0
         self.register_buffer("shift", torch.zeros(layers, classes))
         self.register_buffer("scale", torch.ones(layers, classes))
+        self.register_buffer("offset", torch.zeros(classes))
+        self.register_buffer("group", torch.zeros(classes, dtype=torch.int64))
         self.register_buffer("calibration", torch.zeros(0))
+        self.register_buffer("calibration_group", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("threshold", torch.full((1,), torch.nan))
 
     def forward(
@@ -138,19 +151,23 @@ class DeepValidation(nn.Module):
         )
         score = self.joint(discrepancy, label)
         limit = self.threshold if threshold is None else threshold
-        return Validation(discrepancy, score, self.p_value(score), score <= limit)
+        return Validation(discrepancy, score, self.p_value(score, label), score <= limit)
 
     def joint(
         self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return the joint discrepancy of each row."""
         shift, scale = (table.T.index_select(0, label) for table in (self.shift, self.scale))
-        return ((discrepancy - shift) * scale).sum(dim=1)
+        return ((discrepancy - shift) * scale).sum(dim=1) - self.offset.index_select(0, label)
 
-    def p_value(self, score: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """Return the conformal p-value of each score, in [1 / (n + 1), 1]."""
-        above = (self.calibration >= score.unsqueeze(1)).to(score.dtype).sum(dim=1)
-        return (above + 1) / (len(self.calibration) + 1)
+    def p_value(
+        self, score: Float[Tensor, " batch"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the conformal p-value of each score in its label's group, in [1 / (n + 1), 1]."""
+        compared = self.calibration_group == self.group.index_select(0, label).unsqueeze(1)
+        above = compared & (self.calibration >= score.unsqueeze(1))
+        higher, all_told = (mask.to(score.dtype).sum(dim=1) for mask in (above, compared))
+        return (higher + 1) / (all_told + 1)
 
     def _validator(self, index: int) -> nn.Module:
         return self.validators[index]

@@ -36,10 +36,15 @@ def calibrate(
     All images count, whatever the model says of them. A standardised joint is set on a third of
     them, drawn by `seed`, and the threshold on the rest, because scores that had a part in setting
     their own scale are not exchangeable with new ones. See `conformal_threshold` for what is
-    guaranteed. The detector can be calibrated again, on new clean data, without fitting again.
+    guaranteed. With `thresholds: per_class` that holds within each predicted class c (Mondrian
+    conformal prediction, Vovk 2012): a clean image that the model calls c scores above c's
+    threshold with probability at most the rate, be c common or rare, easy or hard; it takes enough
+    calibration images of every predicted class.
+
+    The detector can be calibrated again, on new clean data, without fitting again.
 
     Raises:
-        BadInput: there are too few images for the false-alarm rate.
+        BadInput: there are too few images for the false-alarm rate, of a class or in all.
     """
     discrepancy, label = _discrepancies(model, detector, calibration_set, settings)
     order = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
@@ -50,13 +55,24 @@ def calibrate(
         shift, scale = _standardisation(discrepancy[first], label[first], shift)
         scale *= _weights(detector.layers).to(scale).unsqueeze(1)
     detector.shift, detector.scale = shift, scale
-    scores = detector.joint(discrepancy[order], label[order]).sort().values
-    detector.threshold = conformal_threshold(scores, settings.false_alarm_rate)
-    detector.calibration = scores
+    detector.offset = torch.zeros_like(detector.offset)
+    detector.group = torch.zeros_like(detector.group)
+    label, scores = label[order], detector.joint(discrepancy[order], label[order])
+    if settings.thresholds == "per_class":
+        detector.offset = _class_thresholds(scores, label, calibration_set.classes, settings)
+        detector.group = torch.arange(len(detector.group), device=scores.device)
+        detector.threshold = torch.zeros_like(detector.threshold)
+        scores = scores - detector.offset[label]
+    else:
+        detector.threshold = conformal_threshold(scores, settings.false_alarm_rate)
+    detector.calibration, order = scores.sort()
+    detector.calibration_group = detector.group[label[order]]
     detector.false_alarm_rate = settings.false_alarm_rate
 
 
-def conformal_threshold(scores: Float[Tensor, " n"], rate: float) -> Float[Tensor, "1"]:
+def conformal_threshold(
+    scores: Float[Tensor, " n"], rate: float, whose: str = ""
+) -> Float[Tensor, "1"]:
     """Return the ⌈(n + 1)(1 - rate)⌉-th smallest score.
 
     A new clean image exchangeable with the n calibration images then scores above it with
@@ -64,6 +80,7 @@ def conformal_threshold(scores: Float[Tensor, " n"], rate: float) -> Float[Tenso
     `rate` - 1 / (n + 1). The probability is over the draw of the calibration images too: for one
     given calibration set, the realised rate spreads around it as Beta(n + 1 - k, k), k the rank,
     with a deviation of about √(rate (1 - rate) / n) (Vovk 2012; Angelopoulos and Bates 2021).
+    `whose` says in the error which images are meant.
 
     Raises:
         BadInput: n < 1 / rate - 1, where no score is large enough, or a score is not finite.
@@ -74,11 +91,27 @@ def conformal_threshold(scores: Float[Tensor, " n"], rate: float) -> Float[Tenso
         least = math.ceil(1 / Fraction(str(rate))) - 1
         raise BadInput(
             f"fit.false_alarm_rate: {rate} needs {least} calibration images or more, "
-            f"there are {len(scores)}"
+            f"there are {len(scores)}{whose}"
         )
     if not torch.isfinite(scores).all():
         raise BadInput("calibration: a score is not finite; the model gives NaN or infinity")
     return scores.sort().values[rank - 1 : rank].clone()
+
+
+def _class_thresholds(
+    scores: Float[Tensor, " n"],
+    label: Int64[Tensor, " n"],
+    classes: Sequence[str],
+    settings: FitSettings,
+) -> Float[Tensor, " class"]:
+    return torch.cat(
+        [
+            conformal_threshold(
+                scores[label == at], settings.false_alarm_rate, f" that the model calls {name!r}"
+            )
+            for at, name in enumerate(classes)
+        ]
+    )
 
 
 def _discrepancies(

@@ -99,6 +99,7 @@ def load_detector(folder: Path) -> DeepValidation:
         raise BadInput(f"{weights}: is damaged: {error}") from None
     detector = DeepValidation([_validator(one, shape.classes) for one in shape.validators])
     detector.calibration = torch.zeros(shape.calibration_size)
+    detector.calibration_group = torch.zeros(shape.calibration_size, dtype=torch.int64)
     detector.false_alarm_rate = shape.false_alarm_rate
     try:
         detector.load_state_dict(tensors)

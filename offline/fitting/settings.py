@@ -53,6 +53,10 @@ class FitSettings(Settings):
     false_alarm_rate: float = Field(
         0.03, gt=0, lt=1, description="share of clean images that may be called corner cases"
     )
+    thresholds: Literal["common", "per_class"] = Field(
+        "common",
+        description="hold the false-alarm rate over all images, or in each predicted class",
+    )
     batch_size: int = Field(128, ge=1, description="images that run through the model at once")
     jobs: int = Field(-1, ge=-1, description="processes that fit SVMs; -1 is one per core")
 

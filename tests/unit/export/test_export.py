@@ -163,8 +163,13 @@ def test_every_region_of_every_file_is_summed(written: Written) -> None:
             (1, 28, 28),
             FEW.model_copy(update={"reduction": "grid", "grid": 3, "joint": "sum"}),
         ),
+        (
+            lambda: seven_layer_cnn(5),
+            (1, 28, 28),
+            FEW.model_copy(update={"layers": ("energy", "conv4"), "thresholds": "per_class"}),
+        ),
     ],
-    ids=["resnet18", "seven layers, grid"],
+    ids=["resnet18", "seven layers, grid", "thresholds per class"],
 )
 def test_onnx_agrees_with_the_module(
     tmp_path: Path, model: type, shape: tuple[int, int, int], settings: FitSettings

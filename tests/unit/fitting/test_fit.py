@@ -130,6 +130,43 @@ def test_distances_and_energy_are_not_summed_as_they_are() -> None:
     assert ENERGY not in plain.layers
 
 
+def test_a_threshold_per_class_holds_the_rate_in_each_where_a_common_one_does_not() -> None:
+    """Class 2 is made hard: its noise is stronger in calibration and test than in training."""
+
+    def harder(images: ArrayImages, seed: int) -> ArrayImages:
+        hard = images.labels == 2
+        draw = torch.Generator().manual_seed(seed)
+        noise = torch.randint(-40, 40, images.pixels[hard].shape, generator=draw)
+        images.pixels[hard] = (images.pixels[hard].int() + noise).clamp(0, 255).to(torch.uint8)
+        return images
+
+    test = harder(image_set(3000, 2), 6)
+    alarms = {}
+    for thresholds in ("common", "per_class"):
+        settings = SETTINGS.model_copy(update={"joint": "sum", "thresholds": thresholds})
+        calibration_set = harder(image_set(1200, 1), 5)
+        detector = fit_deep_validation(Sides(), image_set(300, 0), calibration_set, settings, 0)
+        with torch.no_grad():
+            output = GuardedClassifier(Sides(), detector)(test.fetch(torch.arange(3000)))
+        # The verdict and the p-value are two forms of one test.
+        assert torch.equal(output.valid, output.p_value > settings.false_alarm_rate)
+        alarms[thresholds] = [
+            1 - float(output.valid[output.label == label].float().mean()) for label in range(3)
+        ]
+    # With about 400 calibration images of a class the rate deviates by about 0.015.
+    assert alarms["per_class"] == pytest.approx([0.1] * 3, abs=0.05)
+    assert max(alarms["common"]) > 0.2
+
+
+def test_a_class_with_too_few_calibration_images_for_its_threshold_is_named() -> None:
+    images = image_set(60, 0)
+    few = Subset(images, torch.nonzero((images.labels != 1) | (torch.arange(60) < 6)).flatten())
+    settings = SETTINGS.model_copy(update={"joint": "sum", "thresholds": "per_class"})
+    message = "needs 9 calibration images or more, there are 2 that the model calls 'right'"
+    with pytest.raises(BadInput, match=message):
+        fit_deep_validation(Sides(), images, few, settings, 0)
+
+
 def test_misclassified_images_are_left_out(tmp_path: Path) -> None:
     fit_set = image_set(90, 0)
     wrong = torch.arange(90) % 9 == 0  # all of label 0; shown a blank, which the model calls 2
@@ -218,7 +255,8 @@ def test_a_feature_that_never_varies_does_not_break_the_scaling(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"reduction": "grid", "grid": 2, "scaling": "standardise"}]
+    "settings",
+    [{}, {"thresholds": "per_class"}, {"reduction": "grid", "grid": 2, "scaling": "standardise"}],
 )
 def test_a_saved_detector_is_the_same(tmp_path: Path, settings: dict[str, object]) -> None:
     chosen = SETTINGS.model_copy(update=settings)

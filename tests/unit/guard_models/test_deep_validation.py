@@ -27,6 +27,7 @@ def validator(layer: str, gamma: float) -> Validator:
 def detector() -> DeepValidation:
     made = DeepValidation([validator("a", 1.0), validator("b", 2.0)])
     made.calibration = torch.tensor([-1.0, -0.5, 0.0, 0.5])
+    made.calibration_group = torch.zeros(4, dtype=torch.int64)
     made.threshold = torch.tensor([0.5])
     return made
 
@@ -84,7 +85,20 @@ def test_energy_joins_in_its_place_and_reads_the_logits() -> None:
     ("score", "p_value"), [(-2, 1.0), (-1, 1.0), (-0.7, 0.8), (0, 0.6), (0.5, 0.4), (0.6, 0.2)]
 )
 def test_p_values(detector: DeepValidation, score: float, p_value: float) -> None:
-    assert detector.p_value(torch.tensor([float(score)])).item() == pytest.approx(p_value)
+    found = detector.p_value(torch.tensor([float(score)]), torch.tensor([1]))
+    assert found.item() == pytest.approx(p_value)
+
+
+def test_mondrian_p_values_and_scores_are_those_of_the_predicted_class(
+    detector: DeepValidation,
+) -> None:
+    detector.group, detector.offset = torch.tensor([0, 1]), torch.tensor([0.25, 2.0])
+    detector.calibration_group = torch.tensor([1, 0, 0, 0])
+    score, label = torch.tensor([-0.7, -0.7, 0.0, 0.0, 9.0]), torch.tensor([0, 1, 0, 1, 0])
+    expected = [4 / 4, 1 / 2, 3 / 4, 1 / 2, 1 / 4]
+    assert detector.p_value(score, label).tolist() == pytest.approx(expected)
+    joint = detector.joint(torch.tensor([[3.0, 4.0], [3.0, 4.0]]), torch.tensor([0, 1]))
+    assert joint.tolist() == [6.75, 5.0]
 
 
 def test_what_is_no_number_is_never_valid(detector: DeepValidation) -> None:
