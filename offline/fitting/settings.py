@@ -21,7 +21,7 @@ class FitSettings(Settings):
     The energy beside the layers took the shipped MNIST recipe from 0.9965 to 0.9973 (0.9969 to
     0.9975 with reflected borders) and the demo's hardened model from 0.9945 to 0.9988, on its
     semantic counterexamples from 0.793 to 0.917. Its weight, √n among n layers, came within 0.0002
-    of the best of 1, 2, 3, n / 2 and n on both; weights from the layers' correlations lost on MNIST.
+    of the best of 1, 2, 3, n / 2 and n on both; weights by correlation lost on MNIST.
     """
 
     layers: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
