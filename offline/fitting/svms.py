@@ -23,13 +23,14 @@ def fit_svms(
     """Train the SVMs of every layer and class (line 10 of Algorithm 1).
 
     The tasks are joblib's, one per layer and class, so a parallel backend that the caller has
-    chosen is used, Ray for example. All classes of a layer share one kernel width, as in section
-    3.4.3: `settings.gamma` over the total variance of the layer's scaled features, which is
-    scikit-learn's gamma="scale" for centred features.
+    chosen is used, Ray for example; otherwise threads, since libsvm runs outside of Python's lock
+    and a process would first have to load PyTorch. All classes of a layer share one kernel width,
+    as in section 3.4.3: `settings.gamma` over the total variance of the layer's scaled features,
+    which is scikit-learn's gamma="scale" for centred features.
     """
     classes = len(layers[0].counts)
     tasks = _tasks(layers, scalings, settings)
-    solved = Parallel(n_jobs=settings.jobs, return_as="generator")(tasks)
+    solved = Parallel(n_jobs=settings.jobs, prefer="threads", return_as="generator")(tasks)
     total = len(layers) * classes
     solutions = list(track(solved, f"Fitting {total} one-class SVMs", total))
     return [
