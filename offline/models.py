@@ -14,7 +14,7 @@ from torch import nn
 from guard.errors import BadInput, CornerguardError, nearest
 from offline.networks import Normalised
 
-__all__ = ["build_model", "load_weights", "require_logits", "save_weights", "source_of"]
+__all__ = ["build_model", "load_weights", "require_classifier", "save_weights", "source_of"]
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -85,7 +85,7 @@ def save_weights(model: nn.Module, file: Path) -> None:
     )
 
 
-def require_logits(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
+def require_classifier(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
     """Run one image through the model and check that [batch, class] comes out.
 
     Raises:

@@ -22,7 +22,7 @@ from offline.counterexamples import load_counterexamples, save_counterexamples
 from offline.evaluation.assessment import Assessment, Protocol, assess
 from offline.fitting import fit_deep_validation, load_detector, save_detector
 from offline.hardening import TrainingHistory, harden, train
-from offline.models import build_model, load_weights, require_logits, save_weights, source_of
+from offline.models import build_model, load_weights, require_classifier, save_weights, source_of
 from offline.recipe import Recipe, load_recipe
 from offline.release_report import write_release_report
 from offline.scene_attack import SceneAttack
@@ -96,7 +96,7 @@ class _Pipeline:
         recipe = self.recipe
         with self._named("model"):
             self.trained = self._model()
-            require_logits(self.trained, self.images.test.shape, len(self.images.test.classes))
+            require_classifier(self.trained, self.images.test.shape, len(self.images.test.classes))
             source = source_of(recipe.model)
         if recipe.fit.layers != "auto":
             with self._named("fit.layers"):  # now, and not after hours of training

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from guard.errors import BadInput, CornerguardError
-from offline.models import build_model, load_weights, require_logits, save_weights
+from offline.models import build_model, load_weights, require_classifier, save_weights
 
 RESNET = "offline.networks:small_resnet"
 
@@ -68,12 +68,12 @@ def test_wrong_weights_are_named(tmp_path: Path) -> None:
 
 def test_an_output_that_is_not_batch_by_class_is_refused() -> None:
     shape = (1, 4, 4)
-    require_logits(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), shape, 3)
+    require_classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), shape, 3)
     with pytest.raises(BadInput, match=r"is \[2, 1, 4, 4\]; \[batch, class\] = \[2, 3\]"):
-        require_logits(nn.Identity(), shape, 3)
+        require_classifier(nn.Identity(), shape, 3)
     with pytest.raises(BadInput, match=r"does not take images \[batch, 1, 4, 4\]"):
-        require_logits(nn.Linear(5, 3), shape, 3)
+        require_classifier(nn.Linear(5, 3), shape, 3)
     broken = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     nn.init.constant_(broken[1].bias, float("nan"))
     with pytest.raises(CornerguardError, match="not finite"):
-        require_logits(broken, shape, 3)
+        require_classifier(broken, shape, 3)
