@@ -16,7 +16,8 @@ class Solution(NamedTuple):
 
     Attributes:
         vectors: its support vectors.
-        coefficients: the dual coefficient of each, all positive (`OneClassSVM.dual_coef_[0]`).
+        coefficients: of each; as solved the dual ones, all positive (`OneClassSVM.dual_coef_[0]`),
+            after a reduction to fewer vectors of either sign.
         offset: rho (`OneClassSVM.offset_`); the decision is Σ coefficient · kernel - offset.
         gamma: the kernel's width, in 1 / squared distance.
     """

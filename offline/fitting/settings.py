@@ -49,6 +49,9 @@ class FitSettings(Settings):
     max_per_class: int = Field(
         1000, ge=2, description="training images per class at most: a fit costs their square"
     )
+    max_vectors: int | None = Field(
+        None, ge=1, description="support vectors kept per class at most; without it, all of them"
+    )
     joint: Literal["standardised", "sum"] = Field(
         "standardised",
         description="standardise per layer and class before summing, or just sum distances",

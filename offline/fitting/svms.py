@@ -12,6 +12,7 @@ from torch import nn
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.progress import track
 from offline.fitting.features import Features
+from offline.fitting.reduction import reduce_vectors
 from offline.fitting.settings import FitSettings
 
 __all__ = ["fit_svms", "solve"]
@@ -53,7 +54,16 @@ def _tasks(
     for features, scaling in zip(layers, scalings, strict=True):
         gamma = settings.gamma / _total_variance(features, scaling)
         for label in range(len(features.counts)):
-            yield delayed(solve)(_scaled(features, scaling, label), settings.nu, gamma)
+            yield delayed(_within_budget)(_scaled(features, scaling, label), settings, gamma)
+
+
+def _within_budget(
+    features: Float64[np.ndarray, "n feature"], settings: FitSettings, gamma: float
+) -> Solution:
+    solution = solve(features, settings.nu, gamma)
+    if settings.max_vectors is None:
+        return solution
+    return reduce_vectors(solution, features, settings.max_vectors)
 
 
 def _total_variance(features: Features, scaling: nn.Module) -> float:
