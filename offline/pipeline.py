@@ -189,7 +189,7 @@ class _Pipeline:
                 save_detector(folder / name, detector)
 
         after = ("train", *(["harden"] if self.hardened else []))
-        made_from = [settings.model_dump(mode="json", exclude={"jobs"}), seed]
+        made_from = [settings.model_dump(mode="json", exclude={"jobs", "backend"}), seed]
         folder = self.run.stage("fit", made_from, make, after=after)
         self.guarded = {
             name: GuardedClassifier(model, load_detector(folder / name).to(self.device)).eval()

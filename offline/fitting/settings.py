@@ -64,7 +64,10 @@ class FitSettings(Settings):
         description="hold the false-alarm rate over all images, or in each predicted class",
     )
     batch_size: int = Field(128, ge=1, description="images that run through the model at once")
-    jobs: int = Field(-1, ge=-1, description="threads that fit SVMs; -1 is one per core")
+    jobs: int = Field(-1, ge=-1, description="SVMs fitted at once; -1 is one per core")
+    backend: Literal["threads", "ray"] = Field(
+        "threads", description="where SVMs are fitted: here, or on the cluster at RAY_ADDRESS"
+    )
 
     @model_validator(mode="after")
     def _like_units(self) -> "FitSettings":

@@ -1,14 +1,17 @@
 """One one-class SVM per class of a layer, solved by scikit-learn."""
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 from jaxtyping import Float64
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from sklearn.svm import OneClassSVM
 from torch import nn
 
+from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.progress import track
 from offline.fitting.features import Features
@@ -24,16 +27,21 @@ def fit_svms(
     """Train the SVMs of every layer and class (line 10 of Algorithm 1).
 
     The tasks are joblib's, one per layer and class, so a parallel backend that the caller has
-    chosen is used, Ray for example; otherwise threads, since libsvm runs outside of Python's lock
-    and a process would first have to load PyTorch. All classes of a layer share one kernel width,
-    as in section 3.4.3: `settings.gamma` over the total variance of the layer's scaled features,
-    which is scikit-learn's gamma="scale" for centred features.
+    chosen is used; otherwise threads, since libsvm runs outside of Python's lock and a process
+    would first have to load PyTorch. All classes of a layer share one kernel width, as in
+    section 3.4.3: `settings.gamma` over the total variance of the layer's scaled features, which
+    is scikit-learn's gamma="scale" for centred features.
+
+    Raises:
+        BadInput: `settings.backend` is Ray, and it is not installed or no cluster answers.
     """
     classes = len(layers[0].counts)
-    tasks = _tasks(layers, scalings, settings)
-    solved = Parallel(n_jobs=settings.jobs, prefer="threads", return_as="generator")(tasks)
     total = len(layers) * classes
-    solutions = list(track(solved, f"Fitting {total} one-class SVMs", total))
+    # Counted are tasks given out, a few ahead of those solved, because Ray's backend gives no
+    # results before the last. Each is made when given out: until then its features stay on disk.
+    tasks = track(_tasks(layers, scalings, settings), f"Fitting {total} one-class SVMs", total)
+    with _on_ray() if settings.backend == "ray" else nullcontext():
+        solutions = Parallel(n_jobs=settings.jobs, prefer="threads")(tasks)
     return [
         OneClassSVMs.from_solutions(solutions[start : start + classes])
         for start in range(0, total, classes)
@@ -46,6 +54,27 @@ def solve(features: Float64[np.ndarray, "n feature"], nu: float, gamma: float) -
     return Solution(
         machine.support_vectors_, machine.dual_coef_[0], float(machine.offset_[0]), gamma
     )
+
+
+@contextmanager
+def _on_ray() -> Iterator[None]:
+    """Let joblib's tasks run on the cluster that RAY_ADDRESS names, or else on this machine."""
+    try:
+        import ray
+        from ray.util.joblib import register_ray
+    except ModuleNotFoundError:
+        raise BadInput(
+            "fit.backend: Ray is not installed; pip install 'cornerguard[ray]'"
+        ) from None
+    register_ray()
+    try:
+        connection = nullcontext() if ray.is_initialized() else ray.init(log_to_driver=False)
+    except ConnectionError:
+        address = os.environ.get("RAY_ADDRESS")
+        raise BadInput(f"fit.backend: no Ray cluster answers at RAY_ADDRESS={address}") from None
+    # A worker that claims no core may be put beside all the others, on one node.
+    with connection, parallel_config(backend="ray", ray_remote_args={"num_cpus": 1}):
+        yield
 
 
 def _tasks(
