@@ -13,9 +13,10 @@ from torch import nn
 
 from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs, Solution
-from guard.progress import track
+from guard.progress import CONSOLE, track
 from offline.fitting.features import Features
 from offline.fitting.reduction import reduce_vectors
+from offline.fitting.selection import GAMMAS, NUS, Kernel, choose_kernel
 from offline.fitting.settings import FitSettings
 
 __all__ = ["fit_svms", "solve"]
@@ -81,18 +82,35 @@ def _tasks(
     layers: Sequence[Features], scalings: Sequence[nn.Module], settings: FitSettings
 ) -> Iterator[object]:
     for features, scaling in zip(layers, scalings, strict=True):
-        gamma = settings.gamma / _total_variance(features, scaling)
+        variance = _total_variance(features, scaling)
+        kernel = _kernel(features, scaling, variance, settings)
         for label in range(len(features.counts)):
-            yield delayed(_within_budget)(_scaled(features, scaling, label), settings, gamma)
+            rows = _scaled(features, scaling, label)
+            yield delayed(_fit)(rows, kernel, variance, settings.max_vectors)
 
 
-def _within_budget(
-    features: Float64[np.ndarray, "n feature"], settings: FitSettings, gamma: float
+def _kernel(
+    features: Features, scaling: nn.Module, variance: float, settings: FitSettings
+) -> Kernel:
+    gammas = GAMMAS if settings.gamma == "auto" else (settings.gamma,)
+    nus = NUS if settings.nu == "auto" else (settings.nu,)
+    if len(gammas) * len(nus) == 1:
+        return Kernel(gammas[0], nus[0])
+    rows = [_scaled(features, scaling, label) for label in range(len(features.counts))]
+    kernel = choose_kernel(rows, variance, gammas, nus)
+    CONSOLE.print(
+        f"layer {features.path.stem}: gamma {kernel.gamma:g}, nu {kernel.nu:g}", highlight=False
+    )
+    return kernel
+
+
+def _fit(
+    features: Float64[np.ndarray, "n feature"], kernel: Kernel, variance: float, most: int | None
 ) -> Solution:
-    solution = solve(features, settings.nu, gamma)
-    if settings.max_vectors is None:
+    solution = solve(features, kernel.nu, kernel.gamma / variance)
+    if most is None:
         return solution
-    return reduce_vectors(solution, features, settings.max_vectors)
+    return reduce_vectors(solution, features, most)
 
 
 def _total_variance(features: Features, scaling: nn.Module) -> float:
