@@ -1,0 +1,219 @@
+"""What the guard costs: the latency of the guarded graph over that of the bare model.
+
+    python -m tests.benchmarks.guard_overhead [--only NAME] [--pairs 40] [--provider cpu|cuda]
+        [--save FILE]
+
+Both graphs come of one export: the bare one is the guarded one without what its logits do not need.
+They run in ONNX Runtime, two threads, one process, one after the other in pairs of alternating
+order, after a warm-up. `ratio` is the median over the pairs, `quartiles` its spread;
+`ratio_of_fastest`, of the fastest run of each, is what remains where the machine is busy.
+
+Latency depends on sizes, not on values: the weights are random, and so are the SVMs, whose tensors
+have the sizes that fitting with the named settings gives: fitting a thousand classes of noise would
+tell no more. `operations` counts the floating-point operations of one run from the shapes in the
+graphs (`tests.benchmarks.operations`).
+
+The CIFAR network is guarded as detection is measured, by the default settings. On ImageNet's
+thousand classes the last block of each stage is watched (for ViT-B/16 every third of its blocks),
+with 64 components and 64 support vectors: the default sizes would weigh gigabytes.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+import typer
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v3_large, resnet50, vit_b_16
+
+from export.onnx_graph import export_onnx
+from guard.deep_validation import DeepValidation, Energy, Validator
+from guard.guarded import GuardedClassifier
+from guard.one_class_svm import OneClassSVMs, Solution
+from guard.probes import ENERGY, Standardisation, Whitening
+from guard.storage import write_json
+from offline.fitting import FitSettings
+from offline.fitting.blocks import block_layers
+from offline.fitting.features import activations_of, reduction_for
+from offline.networks import small_resnet
+from tests.benchmarks.operations import operations
+from tests.benchmarks.provenance import provenance
+
+__all__ = ["CASES", "Case", "benchmark"]
+
+THREADS = 2
+CALIBRATION_IMAGES = 5000
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Case(NamedTuple):
+    """A model, what it is given, how its guard is fitted, and the bar of the ratio."""
+
+    model: Callable[[], nn.Module]
+    shape: tuple[int, int, int]
+    batch: int
+    settings: FitSettings
+    bar: float
+
+
+def _imagenet(*layers: str) -> FitSettings:
+    return FitSettings(layers=(*layers, ENERGY), components=64, max_vectors=64)
+
+
+IMAGE = (3, 224, 224)
+STAGES = _imagenet("layer1", "layer2", "layer3", "layer4")
+BLOCKS = _imagenet(*(f"encoder.layers.encoder_layer_{at}" for at in (2, 5, 8, 11)))
+MOBILE = _imagenet("features.3", "features.6", "features.12", "features.15")
+CASES = {
+    "resnet50_b1": Case(resnet50, IMAGE, 1, STAGES, 1.03),
+    "resnet50_b8": Case(resnet50, IMAGE, 8, STAGES, 1.03),
+    "mobilenet_v3_b1": Case(mobilenet_v3_large, IMAGE, 1, MOBILE, 1.15),
+    "vit_b_16_b1": Case(vit_b_16, IMAGE, 1, BLOCKS, 1.05),
+    "cifar_b64": Case(lambda: small_resnet(10, blocks=2), (3, 32, 32), 64, FitSettings(), 1.20),
+}
+
+
+def main(
+    only: str | None = None,
+    pairs: Annotated[int, typer.Option(min=2)] = 40,
+    provider: Literal["cpu", "cuda"] = "cpu",
+    save: Path | None = None,
+) -> None:
+    """Run the benchmark, print its figures, and write them to `save`."""
+    if only is not None and only not in CASES:
+        raise typer.BadParameter(f"{only}: one of {', '.join(CASES)}")
+    found = {
+        name: benchmark(case, pairs, provider)
+        for name, case in CASES.items()
+        if only in (None, name)
+    }
+    whole = {**provenance(), "onnxruntime": onnxruntime.__version__, "provider": provider, **found}
+    if save is not None:
+        write_json(save, whole)
+    print(json.dumps(whole, allow_nan=False))
+
+
+def benchmark(case: Case, pairs: int, provider: str) -> dict[str, Any]:
+    """Measure one case; see above."""
+    torch.manual_seed(0)
+    model = case.model().eval()
+    images = torch.rand(case.batch, *case.shape)
+    guarded = GuardedClassifier(model, _detector(model, images, case.settings)).eval()
+    with TemporaryDirectory() as folder:
+        whole, bare = Path(folder) / "guarded.onnx", Path(folder) / "bare.onnx"
+        export_onnx(guarded, whole, torch.rand(2, *case.shape), {})
+        onnx.utils.extract_model(str(whole), str(bare), ["images"], ["logits"])
+        counts = [operations(onnx.load(path), case.batch).total() for path in (bare, whole)]
+        seconds = _latency(bare, whole, images.numpy(), pairs, provider)
+    ratios = [guarded / bare for bare, guarded in zip(*seconds, strict=True)]
+    quartiles = statistics.quantiles(ratios, n=4)
+    return {
+        "ratio": round(statistics.median(ratios), 4),
+        "quartiles": [round(quartiles[0], 4), round(quartiles[2], 4)],
+        "ratio_of_fastest": round(min(seconds[1]) / min(seconds[0]), 4),
+        "bar": case.bar,
+        "bare_ms": round(1e3 * statistics.median(seconds[0]), 3),
+        "operations": {"bare": counts[0], "added": counts[1] - counts[0]},
+        "watched": _watched(guarded.detector),
+    }
+
+
+def _detector(model: nn.Module, images: Tensor, settings: FitSettings) -> DeepValidation:
+    """Build a detector of the sizes that fitting gives, with random values."""
+    auto = settings.layers == "auto"
+    layers = [*block_layers(model, images), ENERGY] if auto else list(settings.layers)
+    with torch.no_grad():
+        classes = model(images).shape[1]
+    seen, _ = activations_of(model, images, layers, classes)
+    draw = np.random.default_rng(0)
+    detector = DeepValidation(
+        [
+            Energy(torch.full((classes,), 20.0))
+            if layer == ENERGY
+            else _validator(layer, seen[layer], images.shape, classes, settings, draw)
+            for layer in layers
+        ]
+    )
+    detector.calibration = torch.randn(CALIBRATION_IMAGES).sort().values
+    detector.calibration_group = torch.zeros(CALIBRATION_IMAGES, dtype=torch.int64)
+    detector.threshold = torch.zeros(1)
+    return detector
+
+
+def _validator(
+    layer: str,
+    activation: Tensor,
+    shape: torch.Size,
+    classes: int,
+    settings: FitSettings,
+    draw: np.random.Generator,
+) -> Validator:
+    reduction = reduction_for(settings, activation, shape)
+    features = reduction(activation).shape[1]
+    scaling: Standardisation | Whitening = Standardisation(
+        torch.zeros(features), torch.ones(features)
+    )
+    components = features
+    if settings.scaling == "whiten":
+        components = min(features, settings.components)
+        scaling = Whitening(torch.zeros(features), torch.randn(features, components) / features)
+    vectors = min(settings.max_vectors or settings.max_per_class, settings.max_per_class)
+    gamma = settings.gamma / components
+    solutions = [
+        Solution(draw.normal(size=(vectors, components)), np.ones(vectors), 0.5, gamma)
+        for _ in range(classes)
+    ]
+    return Validator(layer, reduction, scaling, OneClassSVMs.from_solutions(solutions))
+
+
+def _latency(
+    bare: Path, guarded: Path, images: np.ndarray, pairs: int, provider: str
+) -> tuple[list[float], list[float]]:
+    """Return the seconds of the bare graph and of the guarded one, pair by pair."""
+    runs = [_session(path, provider) for path in (bare, guarded)]
+    for _ in range(max(3, pairs // 10)):
+        for run in runs:
+            run(images)
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for pair in range(pairs):
+        for at in (0, 1) if pair % 2 else (1, 0):
+            start = time.perf_counter()
+            runs[at](images)
+            seconds[at].append(time.perf_counter() - start)
+    return seconds
+
+
+def _session(path: Path, provider: str) -> Callable[[np.ndarray], Sequence[Any]]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[provider]])
+    return lambda images: session.run(None, {"images": images})
+
+
+def _watched(detector: DeepValidation) -> dict[str, Any]:
+    watched: dict[str, Any] = {}
+    for validator in detector.validators:
+        if isinstance(validator, Validator):
+            classes, vectors, augmented = validator.svms.vectors.shape
+            watched[validator.layer] = {
+                "features": len(validator.scaling.mean),
+                "components": augmented - 2,
+                "classes": classes,
+                "vectors_per_class": vectors,
+            }
+        else:
+            watched[str(validator.layer)] = {}
+    return watched
+
+
+if __name__ == "__main__":
+    typer.run(main)
