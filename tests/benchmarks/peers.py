@@ -21,6 +21,7 @@ from tests.benchmarks.baselines import (
     feature_squeezing,
     held_out_bandwidth,
     median_smoothing,
+    non_local_means,
     reduced_depth,
 )
 from tests.benchmarks.observation import BATCH, Observation, Parts, Training, observe
@@ -174,9 +175,11 @@ def _dropout_sampling(parts: Parts, training: Training) -> Scorer:
 
 
 def _squeezed(parts: Parts, training: Training) -> Scorer:
-    """Xu et al. 2018, Table IV: one bit and a 2x2 median for grey images; five bits for colour."""
-    bits = 1 if training.images.shape[1] == 1 else 5
-    squeezers = (partial(reduced_depth, bits=bits), partial(median_smoothing, side=2))
+    """Xu et al. 2018, Table IV: the best joint detector for grey images, and for colour."""
+    grey = training.images.shape[1] == 1
+    squeezers = [partial(reduced_depth, bits=1 if grey else 5), partial(median_smoothing, side=2)]
+    if not grey:
+        squeezers.append(partial(non_local_means, search=11, patch=3, strength=4))
     return lambda seen: feature_squeezing(parts.model, seen.images, squeezers)
 
 

@@ -17,6 +17,7 @@ from tests.benchmarks.baselines import (
     feature_squeezing,
     held_out_bandwidth,
     median_smoothing,
+    non_local_means,
     reduced_depth,
 )
 from tests.benchmarks.observation import observe, observe_training, parts_of
@@ -41,6 +42,14 @@ def test_median_smoothing_takes_the_upper_median_of_each_channels_window() -> No
     padded = torch.from_numpy(np.pad(images.numpy(), ((0, 0), (0, 0), (1, 0), (1, 0)), "symmetric"))
     windows = padded.unfold(2, 2, 1).unfold(3, 2, 1).flatten(4)
     torch.testing.assert_close(median_smoothing(images, 2), windows.sort(-1).values[..., 2])
+
+
+def test_non_local_means_takes_noise_off_and_keeps_each_channels_colour() -> None:
+    colour = torch.tensor([0.2, 0.5, 0.8]).view(1, 3, 1, 1).expand(2, 3, 16, 16)
+    noisy = colour + 0.02 * (_random(2, 3, 16, 16) - 0.5)
+    smoothed = non_local_means(noisy, search=11, patch=3, strength=4)
+    assert (smoothed.std((2, 3)) < 0.5 * noisy.std((2, 3))).all()
+    torch.testing.assert_close(smoothed.mean((2, 3)), colour.mean((2, 3)), atol=0.01, rtol=0)
 
 
 def test_feature_squeezing_is_the_largest_change_of_the_softmax() -> None:
