@@ -1,6 +1,7 @@
 """Gradient attacks: one loop, and the settings of it that the papers name."""
 
 from offline.attacks.ascent import Feasible, Judge, Judgement, Move, ascend, raw, sign, unit
+from offline.attacks.evasion import Evasion, evading, pgd_against_guard
 from offline.attacks.gradient import checked_epsilon, fgsm, held_still, pgd
 from offline.attacks.objectives import (
     PixelObjective,
@@ -14,6 +15,7 @@ from offline.attacks.objectives import (
 )
 
 __all__ = [
+    "Evasion",
     "Feasible",
     "Judge",
     "Judgement",
@@ -24,12 +26,14 @@ __all__ = [
     "checked_smoothing",
     "cross_entropy",
     "divergence_from",
+    "evading",
     "fgsm",
     "held_still",
     "label_smoothed_cross_entropy",
     "lowered_score",
     "margin",
     "pgd",
+    "pgd_against_guard",
     "raw",
     "sign",
     "smoothed",
