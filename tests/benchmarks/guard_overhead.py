@@ -166,7 +166,7 @@ def _validator(
         components = min(features, settings.components)
         scaling = Whitening(torch.zeros(features), torch.randn(features, components) / features)
     vectors = min(settings.max_vectors or settings.max_per_class, settings.max_per_class)
-    gamma = settings.gamma / components
+    gamma = 2 / components
     solutions = [
         Solution(draw.normal(size=(vectors, components)), np.ones(vectors), 0.5, gamma)
         for _ in range(classes)

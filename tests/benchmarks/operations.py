@@ -9,27 +9,12 @@ from onnx import shape_inference
 
 __all__ = ["operations"]
 
-NONE = frozenset(
-    [
-        "Cast",
-        "Concat",
-        "Constant",
-        "ConstantOfShape",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "Identity",
-        "Pad",
-        "Range",
-        "Reshape",
-        "Shape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+# fmt: off
+NONE = frozenset({
+    "Cast", "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity",
+    "Pad", "Range", "Reshape", "Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+})
+# fmt: on
 """These move values about, or make shapes."""
 
 PER_INPUT = frozenset(["ArgMax", "GlobalAveragePool", "GlobalMaxPool", "Softmax"])

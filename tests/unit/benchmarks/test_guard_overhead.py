@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from guard.probes import ENERGY, INPUT
 from offline.fitting import FitSettings
+from offline.fitting.features import reduction_for
 from offline.networks import small_resnet
 from tests.benchmarks.guard_overhead import Case, benchmark
 from tests.benchmarks.operations import operations
@@ -30,9 +31,14 @@ def test_a_case_is_measured_with_the_sizes_that_its_settings_give() -> None:
     assert figures["operations"]["added"] > 0
     watched = figures["watched"]
     assert [*watched] == [INPUT, "stem", *(f"stages.stage{at}" for at in range(1, 5)), ENERGY]
-    # A mean, a deviation and a maximum of each of four channels, cut to seven components.
-    sizes = {"features": 12, "components": 7, "classes": 3, "vectors_per_class": 5}
-    assert watched["stem"] == sizes
+    seen = torch.rand(2, 4, 16, 16)
+    features = reduction_for(settings, seen, torch.Size([2, 3, 16, 16]))(seen).shape[1]
+    assert watched["stem"] == {
+        "features": features,
+        "components": 7,
+        "classes": 3,
+        "vectors_per_class": 5,
+    }
 
 
 @pytest.mark.parametrize(
