@@ -1,4 +1,4 @@
-"""One one-class SVM per class of a layer, solved by scikit-learn."""
+"""One one-class SVM per class of a layer."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,9 +6,9 @@ from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float
 from joblib import Parallel, delayed, parallel_config
-from sklearn.svm import OneClassSVM
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 
 from guard.errors import BadInput
@@ -16,10 +16,11 @@ from guard.one_class_svm import OneClassSVMs, Solution
 from guard.progress import CONSOLE, track
 from offline.fitting.features import Features
 from offline.fitting.reduction import reduce_vectors
-from offline.fitting.selection import GAMMAS, NUS, Kernel, choose_kernel
+from offline.fitting.selection import GAMMAS, MOST_ROWS, NUS, Kernel, choose_kernel
 from offline.fitting.settings import FitSettings
+from offline.fitting.solver import solve
 
-__all__ = ["fit_svms", "solve"]
+__all__ = ["fit_svms"]
 
 
 def fit_svms(
@@ -30,8 +31,8 @@ def fit_svms(
     The tasks are joblib's, one per layer and class, so a parallel backend that the caller has
     chosen is used; otherwise threads, since libsvm runs outside of Python's lock and a process
     would first have to load PyTorch. All classes of a layer share one kernel width, as in
-    section 3.4.3: `settings.gamma` over the total variance of the layer's scaled features, which
-    is scikit-learn's gamma="scale" for centred features.
+    section 3.4.3: gamma, as set or chosen, over the total variance of the layer's scaled features,
+    which is scikit-learn's gamma="scale" for centred features.
 
     Raises:
         BadInput: `settings.backend` is Ray, and it is not installed or no cluster answers.
@@ -41,20 +42,13 @@ def fit_svms(
     # Counted are tasks given out, a few ahead of those solved, because Ray's backend gives no
     # results before the last. Each is made when given out: until then its features stay on disk.
     tasks = track(_tasks(layers, scalings, settings), f"Fitting {total} one-class SVMs", total)
-    with _on_ray() if settings.backend == "ray" else nullcontext():
+    # One thread per task: those of BLAS, of several tasks at once, spin while they wait.
+    with threadpool_limits(1), _on_ray() if settings.backend == "ray" else nullcontext():
         solutions = Parallel(n_jobs=settings.jobs, prefer="threads")(tasks)
     return [
         OneClassSVMs.from_solutions(solutions[start : start + classes])
         for start in range(0, total, classes)
     ]
-
-
-def solve(features: Float64[np.ndarray, "n feature"], nu: float, gamma: float) -> Solution:
-    """Solve one one-class SVM on rows of features."""
-    machine = OneClassSVM(kernel="rbf", nu=nu, gamma=gamma).fit(features)
-    return Solution(
-        machine.support_vectors_, machine.dual_coef_[0], float(machine.offset_[0]), gamma
-    )
 
 
 @contextmanager
@@ -85,8 +79,8 @@ def _tasks(
         variance = _total_variance(features, scaling)
         kernel = _kernel(features, scaling, variance, settings)
         for label in range(len(features.counts)):
-            rows = _scaled(features, scaling, label)
-            yield delayed(_fit)(rows, kernel, variance, settings.max_vectors)
+            rows = np.array(features.of_class(label))  # not a map of a file that others may lack
+            yield delayed(_fit)(rows, scaling, kernel, variance, settings.max_vectors)
 
 
 def _kernel(
@@ -96,7 +90,8 @@ def _kernel(
     nus = NUS if settings.nu == "auto" else (settings.nu,)
     if len(gammas) * len(nus) == 1:
         return Kernel(gammas[0], nus[0])
-    rows = [_scaled(features, scaling, label) for label in range(len(features.counts))]
+    classes = range(len(features.counts))
+    rows = [_scaled(np.array(features.of_class(label)[:MOST_ROWS]), scaling) for label in classes]
     kernel = choose_kernel(rows, variance, gammas, nus)
     CONSOLE.print(
         f"layer {features.path.stem}: gamma {kernel.gamma:g}, nu {kernel.nu:g}", highlight=False
@@ -105,25 +100,31 @@ def _kernel(
 
 
 def _fit(
-    features: Float64[np.ndarray, "n feature"], kernel: Kernel, variance: float, most: int | None
+    rows: Float[np.ndarray, "n feature"],
+    scaling: nn.Module,
+    kernel: Kernel,
+    variance: float,
+    most: int | None,
 ) -> Solution:
-    solution = solve(features, kernel.nu, kernel.gamma / variance)
+    scaled = _scaled(rows, scaling)
+    solution = solve(scaled, kernel.nu, kernel.gamma / variance)
     if most is None:
         return solution
-    return reduce_vectors(solution, features, most)
+    return reduce_vectors(solution, scaled.astype(np.float64), most)
 
 
 def _total_variance(features: Features, scaling: nn.Module) -> float:
     """Sum the variances of all scaled features, between classes and within."""
     count, sums, squares = int(features.counts.sum()), np.zeros(1), 0.0
     for label in range(len(features.counts)):
-        rows = _scaled(features, scaling, label)
-        sums = sums + rows.sum(axis=0)
-        squares += float(np.square(rows).sum())
+        scaled = _scaled(np.array(features.of_class(label)), scaling)
+        sums = sums + scaled.sum(axis=0, dtype=np.float64)
+        squares += float(np.square(scaled).sum(dtype=np.float64))
     variance = squares / count - float(np.square(sums / count).sum())
     return variance if variance > 0 else 1.0
 
 
-def _scaled(features: Features, scaling: nn.Module, label: int) -> Float64[np.ndarray, "n feature"]:
-    rows = torch.from_numpy(np.array(features.of_class(label)))
-    return np.asarray(scaling(rows).double().numpy())
+def _scaled(
+    rows: Float[np.ndarray, "n feature"], scaling: nn.Module
+) -> Float[np.ndarray, "n component"]:
+    return np.asarray(scaling(torch.from_numpy(rows)).numpy())
