@@ -17,13 +17,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Float
 
 from guard.guarded import GuardedClassifier
 from guard.progress import track
@@ -35,7 +34,7 @@ from offline.evaluation.detection import roc_auc
 from offline.evaluation.inspection import inspect, inspect_set
 from offline.fitting import fit_deep_validation
 from offline.fitting.calibration import conformal_threshold
-from tests.benchmarks.adversarial_images import Attack, attacks, target_classes
+from tests.benchmarks.adversarial_images import Attack, Attacked, attacked, attacks
 from tests.benchmarks.detection import RATES, TRAINING_IMAGES
 from tests.benchmarks.observation import BATCH, observe_training, parts_of
 from tests.benchmarks.peers import LEFT_OUT, fit_peers, peer_scores
@@ -51,14 +50,6 @@ STEPS_TO_THE_EDGE = 10
 SEED = 0
 
 Scores = Float[np.ndarray, " n"]
-
-
-class Attacked(NamedTuple):
-    """The images of one attack, and which of them the model gets wrong."""
-
-    images: Float[Tensor, "n c h w"]
-    wrong: Bool[Tensor, " n"]
-    figures: dict[str, Any]
 
 
 def main(
@@ -101,7 +92,7 @@ def benchmark(
     detector = fit_deep_validation(model, data.train, data.calibration, subject.fit, SEED)
     guarded = GuardedClassifier(model, detector)
     found = {
-        f"{attack.name} {attack.target}": _attacked(subject, attack, seeds)
+        f"{attack.name} {attack.target}": attacked(model, attack, seeds)
         for attack in track(columns, "Attacking", len(columns))
     }
     normal = inspect_set(guarded, clean).scores.numpy()
@@ -124,36 +115,6 @@ def benchmark(
         "adaptive": _adaptive(guarded, seeds, normal, limits, radii, evasion),
         "wall_seconds": round(perf_counter() - start),
     }
-
-
-def _attacked(subject: Subject, attack: Attack, seeds: Seeds) -> Attacked:
-    start = perf_counter()
-    images = attack(subject.model, seeds.images, seeds.labels)
-    seconds = perf_counter() - start
-    with torch.no_grad():
-        predicted = subject.model(images).argmax(dim=1)
-    targets = target_classes(subject.model, seeds.images, seeds.labels, attack.target)
-    wrong = predicted != seeds.labels
-    change = (images - seeds.images).abs().flatten(1)[wrong]
-    # Half a grey level: what an 8-bit image cannot hold has not changed.
-    distortion = {
-        "l0": (change > 0.5 / 255).float().mean(dim=1),
-        "l2": change.norm(dim=1),
-        "linf": change.amax(dim=1) if len(change) else change,
-    }
-    means = {norm: value.mean().item() for norm, value in distortion.items() if len(change)}
-    reached = (predicted == targets).float().mean().item()
-    return Attacked(
-        images,
-        wrong,
-        {
-            "budget": attack.budget,
-            "success_rate": wrong.float().mean().item(),
-            "target_rate": None if attack.target == "untargeted" else reached,
-            "distortion": means,
-            "seconds": round(seconds),
-        },
-    )
 
 
 def _areas(
