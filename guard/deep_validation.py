@@ -11,11 +11,22 @@ from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs
 from guard.probes import ENERGY, Standardisation, Whitening
 
-__all__ = ["DeepValidation", "Energy", "Validation", "Validator"]
+__all__ = [
+    "DeepValidation",
+    "DistanceValidator",
+    "Energy",
+    "StandardisedSum",
+    "Sum",
+    "Validation",
+    "Validator",
+]
 
 
 class Validator(nn.Module):
-    """A single validator: the discrepancy of one layer.
+    """A single validator: the discrepancy of one layer, minus the log ratio of its SVM.
+
+    It orders the images of a class as the thesis's discrepancy does (see `DistanceValidator`), and
+    goes on growing where that one has reached its bound.
 
     Attributes:
         layer: the name of the layer that it watches.
@@ -39,8 +50,23 @@ class Validator(nn.Module):
     def forward(
         self, activation: Float[Tensor, "batch ..."], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Return minus the signed distance under the predicted class (equation 3.2)."""
-        distance: Tensor = self.svms(self.scaling(self.reduction(activation)), label)
+        """Return the discrepancy under the predicted class, positive for outliers."""
+        return -self.svms.log_ratio(self.features(activation), label)
+
+    def features(self, activation: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch feature"]:
+        """Return what the SVMs see of an activation."""
+        features: Tensor = self.scaling(self.reduction(activation))
+        return features
+
+
+class DistanceValidator(Validator):
+    """A single validator as in the thesis: minus the signed distance (equation 3.2)."""
+
+    def forward(
+        self, activation: Float[Tensor, "batch ..."], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the discrepancy under the predicted class, positive for outliers."""
+        distance: Tensor = self.svms(self.features(activation), label)
         return -distance
 
 
@@ -73,6 +99,51 @@ class Energy(nn.Module):
         return -torch.where(sureness > ceiling, ceiling, sureness)
 
 
+class Sum(nn.Module):
+    """The thesis's joint discrepancy: the sum over layers (equation 3.3)."""
+
+    def forward(
+        self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the sum of each row."""
+        return discrepancy.sum(dim=1)
+
+
+class StandardisedSum(nn.Module):
+    """The sum over layers of weight · asinh((discrepancy - shift) · scale).
+
+    Shift and scale are the predicted class's, set on held-out clean images. The inverse hyperbolic
+    sine is linear among clean images and a logarithm far above them: a layer that is beside itself
+    is heard, and does not drown the others.
+
+    Attributes:
+        shift, scale: [layer, class].
+        weights: [layer].
+    """
+
+    shift: Tensor
+    scale: Tensor
+    weights: Tensor
+
+    def __init__(
+        self,
+        shift: Float[Tensor, "layer class"],
+        scale: Float[Tensor, "layer class"],
+        weights: Float[Tensor, " layer"],
+    ) -> None:
+        super().__init__()
+        self.register_buffer("shift", shift)
+        self.register_buffer("scale", scale)
+        self.register_buffer("weights", weights)
+
+    def forward(
+        self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the weighted sum of each row."""
+        shift, scale = (table.T.index_select(0, label) for table in (self.shift, self.scale))
+        return (((discrepancy - shift) * scale).asinh() * self.weights).sum(dim=1)
+
+
 class Validation(NamedTuple):
     """What Deep Validation says of a batch; the fields are those of `GuardedOutput`."""
 
@@ -85,10 +156,9 @@ class Validation(NamedTuple):
 class DeepValidation(nn.Module):
     """Joins the discrepancies of several layers and compares them with calibrated scores.
 
-    score = Σ over layers of (discrepancy - shift) * scale, less the offset, each taken at the
-    predicted class. With offset 0, shift 0 and scale 1, as built, that is the unweighted sum of the
-    thesis (equation 3.3); a standardised joint sets shift and scale from held-out clean images, and
-    in it alone the energy has a place.
+    The score is the joint discrepancy, less the offset of the predicted class, which is 0 as built.
+    Joined are layers by `Sum`, as in the thesis, until a calibration brings a `StandardisedSum`, in
+    which alone the energy has a place.
 
     The classes form groups, and each image is compared with the n calibration images of its
     predicted class's group: p_value = (1 + #{calibration scores >= score}) / (n + 1). For a clean
@@ -100,7 +170,7 @@ class DeepValidation(nn.Module):
     is false.
 
     Attributes:
-        shift, scale: [layer, class].
+        joining: discrepancies to the joint discrepancy.
         offset: [class].
         group: int64 [class].
         calibration: [n], scores of clean images in rising order.
@@ -109,8 +179,6 @@ class DeepValidation(nn.Module):
         false_alarm_rate: the share of clean images that may lie above the threshold.
     """
 
-    shift: Tensor
-    scale: Tensor
     offset: Tensor
     group: Tensor
     calibration: Tensor
@@ -121,10 +189,9 @@ class DeepValidation(nn.Module):
         super().__init__()
         self.validators = nn.ModuleList(validators)
         self.layers = tuple(validator.layer for validator in validators)
-        layers, classes = len(validators), validators[0].classes
+        classes = validators[0].classes
         self.false_alarm_rate = 1.0
-        self.register_buffer("shift", torch.zeros(layers, classes))
-        self.register_buffer("scale", torch.ones(layers, classes))
+        self.joining: Sum | StandardisedSum = Sum()
         self.register_buffer("offset", torch.zeros(classes))
         self.register_buffer("group", torch.zeros(classes, dtype=torch.int64))
         self.register_buffer("calibration", torch.zeros(0))
@@ -156,9 +223,9 @@ class DeepValidation(nn.Module):
     def joint(
         self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Return the joint discrepancy of each row."""
-        shift, scale = (table.T.index_select(0, label) for table in (self.shift, self.scale))
-        return ((discrepancy - shift) * scale).sum(dim=1) - self.offset.index_select(0, label)
+        """Return the score of each row."""
+        joint: Tensor = self.joining(discrepancy, label)
+        return joint - self.offset.index_select(0, label)
 
     def p_value(
         self, score: Float[Tensor, " batch"], label: Int64[Tensor, " batch"]

@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 __all__ = ["OneClassSVMs", "Solution"]
 
+NO_WEIGHT = -1e4
+"""log α of a vector that only fills up; a finite one, for infinities would meet in subtractions."""
+
 
 class Solution(NamedTuple):
     """One solved one-class SVM with the kernel exp(-gamma |x - v|²), in scikit-learn's scaling.
 
     Attributes:
         vectors: its support vectors.
-        coefficients: of each; as solved the dual ones, all positive (`OneClassSVM.dual_coef_[0]`),
-            after a reduction to fewer vectors of either sign.
+        coefficients: of each, all positive; as solved, the dual ones (`OneClassSVM.dual_coef_[0]`).
         offset: rho (`OneClassSVM.offset_`); the decision is Σ coefficient · kernel - offset.
         gamma: the kernel's width, in 1 / squared distance.
     """
@@ -29,22 +31,27 @@ class Solution(NamedTuple):
 
 
 class OneClassSVMs(nn.Module):
-    """Signed distance to the separating hyperplane of the predicted class (Schölkopf et al. 2001).
+    """One RBF one-class SVM per class (Schölkopf et al. 2001), each asked about its own images.
 
-    The hyperplane w = Σ α φ(v) lies in kernel space, so that the distance of φ(x) to it is
-    (Σ α k(x, v) - ρ) / |w| with |w|² = ΣΣ α α k(v, v): scikit-learn's decision function over |w|.
-    It is positive where the training images of the class lie. The division matters: |w| grows with
-    the count of training images, and without it the sum over layers is a sum of unlike units.
+    The hyperplane w = Σ α φ(v) lies in kernel space. Both measures are positive where the training
+    images of the class lie, and 0 on the border:
 
-    One matrix product gives the exponents -γ|x - v|² = [2γv, -γ, -γ|v|²] · [x, |x|², 1]. Features
-    are first centred at the class, because that expansion loses digits far from the origin.
-    `index_select` becomes ONNX's Gather, which every provider has; indexing would become GatherND.
-    Classes have unlike counts of support vectors; short ones are filled up with weight 0.
+    - the signed distance of φ(x) to it, (Σ α k(x, v) - ρ) / |w| with |w|² = ΣΣ α α k(v, v), which
+      is scikit-learn's decision function over |w|. The division matters: |w| grows with the count
+      of training images, and without it the sum over layers is a sum of unlike units. Far from the
+      class every kernel is 0, and all that is far is equally far: -ρ / |w|;
+    - the log ratio log Σ α k(x, v) - log ρ, which orders the images of a class alike, but goes on
+      falling, far out as -γ times the squared distance to the nearest support vector.
+
+    One matrix product gives log α k = log α - γ|x - v|² = [2γv, -γ, log α - γ|v|²] · [x, |x|², 1].
+    Features are first centred at the class, because that expansion loses digits far from the
+    origin. `index_select` becomes ONNX's Gather, which every provider has; indexing would become
+    GatherND. Classes have unlike counts of support vectors; short ones are filled up with vectors
+    of no weight.
     """
 
     centres: Tensor
     vectors: Tensor
-    weights: Tensor
     offsets: Tensor
     norms: Tensor
 
@@ -53,8 +60,7 @@ class OneClassSVMs(nn.Module):
         super().__init__()
         self.register_buffer("centres", torch.zeros(classes, features))
         self.register_buffer("vectors", torch.zeros(classes, vectors, features + 2))
-        self.register_buffer("weights", torch.zeros(classes, vectors))
-        self.register_buffer("offsets", torch.zeros(classes))
+        self.register_buffer("offsets", torch.ones(classes))
         self.register_buffer("norms", torch.ones(classes))
 
     @classmethod
@@ -62,18 +68,19 @@ class OneClassSVMs(nn.Module):
         """Build from one solution per class, in the order of the labels."""
         widest = max(len(solution.vectors) for solution in solutions)
         svms = cls(len(solutions), widest, solutions[0].vectors.shape[1])
+        svms.vectors[:, :, -1] = NO_WEIGHT
         for label, (vectors, coefficients, offset, gamma) in enumerate(solutions):
             centre = vectors.mean(axis=0)
             centred = vectors - centre
             squares = np.square(centred).sum(axis=1)
             kernel = np.exp(-gamma * _squared_distances(centred, squares))
             norm = float(np.sqrt(coefficients @ kernel @ coefficients))
+            constant = np.log(coefficients / norm) - gamma * squares
             augmented = np.column_stack(
-                [2 * gamma * centred, np.full(len(vectors), -gamma), -gamma * squares]
+                [2 * gamma * centred, np.full(len(vectors), -gamma), constant]
             )
             svms.centres[label] = torch.from_numpy(centre)
             svms.vectors[label, : len(vectors)] = torch.from_numpy(augmented)
-            svms.weights[label, : len(vectors)] = torch.from_numpy(coefficients / norm)
             svms.offsets[label] = offset / norm
             svms.norms[label] = norm
         return svms
@@ -82,14 +89,14 @@ class OneClassSVMs(nn.Module):
         self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return the signed distance of each row to the hyperplane of its label's SVM."""
-        centred = features - self.centres.index_select(0, label)
-        square = (centred * centred).sum(dim=1, keepdim=True)
-        augmented = torch.cat([centred, square, torch.ones_like(square)], dim=1)
-        exponents = torch.matmul(
-            self.vectors.index_select(0, label), augmented.unsqueeze(2)
-        ).squeeze(2)
-        similarity = (exponents.exp() * self.weights.index_select(0, label)).sum(dim=1)
-        return similarity - self.offsets.index_select(0, label)
+        return self._log_similarity(features, label).exp() - self.offsets.index_select(0, label)
+
+    def log_ratio(
+        self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the log ratio of each row under its label's SVM."""
+        offsets = self.offsets.index_select(0, label)
+        return self._log_similarity(features, label) - offsets.log()
 
     def decision_function(
         self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
@@ -97,6 +104,16 @@ class OneClassSVMs(nn.Module):
         """Return what `sklearn.svm.OneClassSVM.decision_function` does: distance times |w|."""
         distance: Tensor = self(features, label)
         return distance * self.norms.index_select(0, label)
+
+    def _log_similarity(
+        self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """Return log (Σ α k(x, v) / |w|)."""
+        centred = features - self.centres.index_select(0, label)
+        square = (centred * centred).sum(dim=1, keepdim=True)
+        augmented = torch.cat([centred, square, torch.ones_like(square)], dim=1)
+        exponents = torch.matmul(self.vectors.index_select(0, label), augmented.unsqueeze(2))
+        return exponents.squeeze(2).logsumexp(dim=1)
 
 
 def _squared_distances(

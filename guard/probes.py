@@ -18,6 +18,7 @@ __all__ = [
     "Grid",
     "Standardisation",
     "Statistics",
+    "UnitLength",
     "Whitening",
     "require_layers",
     "watch",
@@ -127,6 +128,27 @@ class Statistics(nn.Module):
         # gradient infinite. A sum with a small constant would not do: exporters drop it as zero.
         deviation = variance.clamp(min=1e-10).sqrt()
         return torch.cat([mean.flatten(1), deviation, activation.amax(space)], dim=1)
+
+
+class UnitLength(nn.Module):
+    """The features of another reduction, divided by their length, and that length's logarithm.
+
+    [batch, …] becomes [batch, feature + 1]. The length of a late layer's features says how sure the
+    network is and varies more within a class than anything else: an image that the network hardly
+    recognises has short ones, near the middle of every class. What is divided by it shows which
+    channels answer, whatever the strength ("Mahalanobis++", Müller and Hein 2025); the logarithm
+    keeps the strength for those layers where it matters. A length below 1e-6 counts as that.
+    """
+
+    def __init__(self, reduction: nn.Module) -> None:
+        super().__init__()
+        self.reduction = reduction
+
+    def forward(self, activation: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch feature"]:
+        features: Tensor = self.reduction(activation)
+        # A product, because a power is slower; clamped before the root, whose gradient at 0 is NaN.
+        length = (features * features).sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
+        return torch.cat([features / length, length.log()], dim=1)
 
 
 class Standardisation(nn.Module):

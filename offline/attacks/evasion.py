@@ -12,17 +12,16 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from guard.deep_validation import DeepValidation, Validator
+from guard.deep_validation import DeepValidation, DistanceValidator
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
-from guard.one_class_svm import OneClassSVMs
 from guard.probes import ENERGY, INPUT, watch
 from guard.progress import track
 from offline.attacks.ascent import Judge, Judgement, Move, ascend
 from offline.attacks.gradient import PIXELS, checked_epsilon, held_still
 from offline.attacks.objectives import margin
 
-__all__ = ["Evasion", "evading", "log_similarity", "pgd_against_guard"]
+__all__ = ["Evasion", "evading", "pgd_against_guard"]
 
 LIGHTEST, HEAVIEST = 1e-3, 1e3
 """Between these the weight of the joint discrepancy is searched; the first try is 1."""
@@ -114,10 +113,10 @@ def evading(
     weight, D_t the joint discrepancy under class t, whatever the model still predicts: under the
     predicted class it would hold the image back.
 
-    Far from the training images of t the Gaussian kernel's gradient is lost in rounding, and the
-    detector would look stronger than it is. So D_t takes, for the discrepancy ρ − s of an SVM of
-    similarity s, −ρ log(s / ρ): an upper bound of it, which touches it in value and slope on the
-    hyperplane, and whose gradient never fades.
+    Where the detector sums distances, as the thesis does, the Gaussian kernel's gradient is lost in
+    rounding far from the training images of t, and the detector would look stronger than it is. So
+    D_t takes, for the distance ρ − s of an SVM of similarity s, −ρ log(s / ρ): an upper bound of
+    it, which touches it in value and slope on the hyperplane, and whose gradient never fades.
 
     Args:
         guarded: the model and its detector.
@@ -144,24 +143,6 @@ def evading(
     return judge
 
 
-def log_similarity(
-    svms: OneClassSVMs,
-    features: Float[Tensor, "batch feature"],
-    label: Int64[Tensor, " batch"],
-) -> Float[Tensor, " batch"]:
-    """Return log Σ α k(x, v) / |w| of the label's SVM, without the underflow of the sum.
-
-    `svms(features, label)` is its exponential less the offset ρ / |w|. Vectors of negative weight,
-    which an SVM of reduced size may have, are left out.
-    """
-    centred = features - svms.centres[label]
-    square = centred.square().sum(dim=1, keepdim=True)
-    augmented = torch.cat([centred, square, torch.ones_like(square)], dim=1)
-    exponents = (svms.vectors[label] @ augmented.unsqueeze(2)).squeeze(2)
-    weights = svms.weights[label]
-    return (exponents + weights.clamp_min(0).log()).logsumexp(dim=1)
-
-
 class _Best:
     """Of every point that an attack comes by, the misclassified one of the lowest discrepancy."""
 
@@ -182,11 +163,9 @@ def _upper_bound(
     single = []
     for validator in detector.validators:
         activation = seen[str(validator.layer)]
-        if isinstance(validator, Validator):
-            features = validator.scaling(validator.reduction(activation))
-            offset = validator.svms.offsets[classes]
-            log_ratio = log_similarity(validator.svms, features, classes) - offset.log()
-            single.append(-offset * log_ratio)
+        if isinstance(validator, DistanceValidator):
+            log_ratio = validator.svms.log_ratio(validator.features(activation), classes)
+            single.append(-validator.svms.offsets[classes] * log_ratio)
         else:
             single.append(validator(activation, classes))
     return detector.joint(torch.stack(single, dim=1), classes)

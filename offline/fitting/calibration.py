@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from guard.deep_validation import DeepValidation
+from guard.deep_validation import DeepValidation, StandardisedSum, Sum
 from guard.errors import BadInput
 from guard.probes import ENERGY
 from guard.progress import track
@@ -22,6 +22,12 @@ STANDARDISING_SHARE = 3
 """One image in three sets the standardised joint; the rest set the threshold."""
 
 FEWEST_PER_CLASS = 20
+
+STANDARDISED_BY = (0.5, 0.99)
+
+LEAST_SPREAD = 0.05
+"""Less than that, in nats, no data set's clean images were seen to spread. Fewer images than
+features do, all equally far from each other, and what then moves a discrepancy is rounding."""
 
 
 def calibrate(
@@ -48,13 +54,13 @@ def calibrate(
     """
     discrepancy, label = _discrepancies(model, detector, calibration_set, settings)
     order = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
-    shift, scale = torch.zeros_like(detector.shift), torch.ones_like(detector.scale)
+    detector.joining = Sum()
     if settings.joint == "standardised":
         held = len(label) // STANDARDISING_SHARE
         first, order = order[:held], order[held:]
-        shift, scale = _standardisation(discrepancy[first], label[first], shift)
-        scale *= _weights(detector.layers).to(scale).unsqueeze(1)
-    detector.shift, detector.scale = shift, scale
+        classes = len(calibration_set.classes)
+        shift, scale = _standardisation(discrepancy[first], label[first], classes)
+        detector.joining = StandardisedSum(shift, scale, _weights(detector.layers).to(scale))
     detector.offset = torch.zeros_like(detector.offset)
     detector.group = torch.zeros_like(detector.group)
     label, scores = label[order], detector.joint(discrepancy[order], label[order])
@@ -140,21 +146,21 @@ def _weights(layers: Sequence[str]) -> Float[Tensor, " layer"]:
 
 
 def _standardisation(
-    discrepancy: Float[Tensor, "n layer"],
-    label: Int64[Tensor, " n"],
-    shape: Float[Tensor, "layer class"],
+    discrepancy: Float[Tensor, "n layer"], label: Int64[Tensor, " n"], classes: int
 ) -> tuple[Float[Tensor, "layer class"], Float[Tensor, "layer class"]]:
-    """Return the mean and 1 / deviation per layer and predicted class.
+    """Return, per layer and predicted class, the median and 1 / how far the 99th percentile lies.
 
-    A class that is predicted fewer than 20 times takes those of all classes together.
+    What is to be told from corner cases is the upper tail of clean images, whose length the
+    deviation does not know. A class that is predicted fewer than 20 times takes those of all
+    classes together.
     """
     if len(label) < 2:
         raise BadInput(f"calibration: {len(label)} images cannot standardise the joint")
-    mean = discrepancy.mean(0).unsqueeze(1).repeat(1, shape.shape[1])
-    deviation = discrepancy.std(0).unsqueeze(1).repeat(1, shape.shape[1])
-    counts = torch.bincount(label, minlength=shape.shape[1])
+    levels = torch.tensor(STANDARDISED_BY, dtype=discrepancy.dtype, device=discrepancy.device)
+    of_all = discrepancy.quantile(levels, dim=0)
+    found = of_all.unsqueeze(2).repeat(1, 1, classes)
+    counts = torch.bincount(label, minlength=classes)
     for index in torch.nonzero(counts >= FEWEST_PER_CLASS).flatten().tolist():
-        of_class = discrepancy[label == index]
-        mean[:, index], deviation[:, index] = of_class.mean(0), of_class.std(0)
-    # A layer whose discrepancy never moves must not divide by zero.
-    return mean, 1 / deviation.clamp(min=1e-6)
+        found[:, :, index] = discrepancy[label == index].quantile(levels, dim=0)
+    median, high = found
+    return median.clone(), 1 / (high - median).clamp(min=LEAST_SPREAD)

@@ -10,10 +10,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from guard.deep_validation import DeepValidation, Energy, Validator
+from guard.deep_validation import (
+    DeepValidation,
+    DistanceValidator,
+    Energy,
+    StandardisedSum,
+    Validator,
+)
 from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs
-from guard.probes import Flatten, Grid, Standardisation, Statistics, Whitening
+from guard.probes import Flatten, Grid, Standardisation, Statistics, UnitLength, Whitening
 from guard.settings import Settings
 from guard.storage import replace_directory, write_json
 
@@ -44,7 +50,9 @@ class ValidatorShape(Settings):
     """One single validator: what it watches and the sizes of its tensors."""
 
     layer: str
+    discrepancy: Literal["log_ratio", "distance"]
     reduction: Annotated[FlattenShape | GridShape | StatisticsShape, Field(discriminator="kind")]
+    unit_length: bool
     scaling: Literal["standardisation", "whitening"]
     features: int = Field(ge=1)
     components: int = Field(ge=1)
@@ -62,6 +70,7 @@ class DetectorShape(Settings):
 
     schema_version: Literal[1] = 1
     classes: int = Field(ge=1)
+    joint: Literal["standardised", "sum"]
     calibration_size: int = Field(ge=0)
     false_alarm_rate: float = Field(gt=0, le=1)
     validators: tuple[ValidatorShape | EnergyShape, ...] = Field(min_length=1)
@@ -70,7 +79,8 @@ class DetectorShape(Settings):
 def save_detector(folder: Path, detector: DeepValidation) -> None:
     """Write `detector.json` and `detector.safetensors` to `folder`, whole or not at all."""
     shape = DetectorShape(
-        classes=detector.shift.shape[1],
+        classes=len(detector.offset),
+        joint="standardised" if isinstance(detector.joining, StandardisedSum) else "sum",
         calibration_size=len(detector.calibration),
         false_alarm_rate=detector.false_alarm_rate,
         validators=tuple(_shape_of(cast(Validator | Energy, one)) for one in detector.validators),
@@ -98,6 +108,10 @@ def load_detector(folder: Path) -> DeepValidation:
     except SafetensorError as error:
         raise BadInput(f"{weights}: is damaged: {error}") from None
     detector = DeepValidation([_validator(one, shape.classes) for one in shape.validators])
+    if shape.joint == "standardised":
+        layers = len(shape.validators)
+        table = torch.zeros(layers, shape.classes)
+        detector.joining = StandardisedSum(table, table.clone(), torch.zeros(layers))
     detector.calibration = torch.zeros(shape.calibration_size)
     detector.calibration_group = torch.zeros(shape.calibration_size, dtype=torch.int64)
     detector.false_alarm_rate = shape.false_alarm_rate
@@ -112,10 +126,13 @@ def _shape_of(validator: Validator | Energy) -> ValidatorShape | EnergyShape:
     if isinstance(validator, Energy):
         return EnergyShape(layer="energy")
     scaling, reduction = validator.scaling, validator.reduction
+    inner = reduction.reduction if isinstance(reduction, UnitLength) else reduction
     vectors, augmented = validator.svms.vectors.shape[1:]
     return ValidatorShape(
         layer=validator.layer,
-        reduction=_reduction_shape(reduction),
+        discrepancy="distance" if isinstance(validator, DistanceValidator) else "log_ratio",
+        reduction=_reduction_shape(inner),
+        unit_length=isinstance(reduction, UnitLength),
         scaling="whitening" if isinstance(scaling, Whitening) else "standardisation",
         features=len(scaling.mean),
         components=augmented - 2,
@@ -141,7 +158,11 @@ def _validator(shape: ValidatorShape | EnergyShape, classes: int) -> Validator |
         else Standardisation(mean, torch.ones(shape.features))
     )
     svms = OneClassSVMs(classes, shape.vectors, shape.components)
-    return Validator(shape.layer, _reduction(shape.reduction), scaling, svms)
+    reduction = _reduction(shape.reduction)
+    if shape.unit_length:
+        reduction = UnitLength(reduction)
+    kind = DistanceValidator if shape.discrepancy == "distance" else Validator
+    return kind(shape.layer, reduction, scaling, svms)
 
 
 def _reduction(shape: FlattenShape | GridShape | StatisticsShape) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from guard.errors import BadInput
 from guard.guarded import require_logits
-from guard.probes import ENERGY, INPUT, Flatten, Grid, Statistics, watch
+from guard.probes import ENERGY, INPUT, Flatten, Grid, Statistics, UnitLength, watch
 from guard.progress import track
 from offline.datasets import ImageSet, batches
 from offline.fitting.settings import FitSettings
@@ -70,10 +70,7 @@ def collect_features(
         activations, predicted = activations_of(model, images, layers, classes)
         if not tables:
             reductions = [
-                Flatten()
-                if layer == ENERGY
-                else reduction_for(settings, activations[layer], images.shape)
-                for layer in layers
+                reduction_for(layer, settings, activations[layer], images.shape) for layer in layers
             ]
         rows, kept = _places(labels, predicted, counts, room)
         for at, layer in enumerate(layers):
@@ -115,14 +112,21 @@ def activations_of(
 
 
 def reduction_for(
-    settings: FitSettings, activation: Float[Tensor, "b ..."], image_shape: torch.Size
+    layer: str,
+    settings: FitSettings,
+    activation: Float[Tensor, "b ..."],
+    image_shape: torch.Size,
 ) -> nn.Module:
-    """Build the reduction that the settings name, for activations like this one."""
-    if settings.reduction == "flatten":
-        return Flatten()
+    """Build the reduction that the settings name, for activations of a layer like this one."""
+    reduction: nn.Module = Flatten()
+    if layer == ENERGY:
+        return reduction
     if settings.reduction == "grid":
-        return Grid(settings.grid)
-    return Statistics(_channel_axis(activation.shape, image_shape))
+        reduction = Grid(settings.grid)
+    elif settings.reduction == "statistics":
+        reduction = Statistics(_channel_axis(activation.shape, image_shape))
+    hidden_map = layer != INPUT and activation.ndim > 2
+    return UnitLength(reduction) if settings.unit_length and hidden_map else reduction
 
 
 def _channel_axis(shape: torch.Size, image_shape: torch.Size) -> int:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from guard.deep_validation import DeepValidation, Energy, Validator
+from guard.deep_validation import DeepValidation, DistanceValidator, Energy, Validator
 from guard.errors import BadInput
 from guard.probes import ENERGY, require_layers
 from guard.progress import track
@@ -84,8 +84,9 @@ def _validators(
         tracked = track(seen.values(), "Scaling features", len(seen))
         scalings = [fit_scaling(one, settings) for one in tracked]
         svms = fit_svms(list(seen.values()), scalings, settings)
+        kind = DistanceValidator if settings.joint == "sum" else Validator
         for (layer, one), scaling, svm in zip(seen.items(), scalings, svms, strict=True):
-            made[layer] = Validator(layer, one.reduction, scaling, svm)
+            made[layer] = kind(layer, one.reduction, scaling, svm)
     return [made[layer] for layer in layers]
 
 

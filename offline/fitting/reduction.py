@@ -2,7 +2,8 @@
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import nnls
 from sklearn.metrics.pairwise import rbf_kernel
 
 from guard.one_class_svm import Solution
@@ -19,8 +20,8 @@ def reduce_vectors(
     """Return a solution of at most `most` support vectors, or the same one if it has no more.
 
     What is kept are landmarks among the support vectors, and the hyperplane w becomes its
-    projection w' on their span: coefficients K_mm⁻¹ K_mn α, of which some may be negative (the
-    reduced set of Schölkopf et al. 1999, "Input space versus feature space in kernel-based
+    projection w' on the cone that they span, without negative coefficients, which have no logarithm
+    (the reduced set of Schölkopf et al. 1999, "Input space versus feature space in kernel-based
     methods", section VI, with landmarks as in Nyström's method). They are chosen one by one, by a
     pivoted Cholesky decomposition of the kernel (Fine and Scheinberg 2001) whose pivot is the
     vector that takes off most of |w - w'|², not the one farthest from the span (kernel matching
@@ -35,8 +36,9 @@ def reduce_vectors(
         return solution
     kernel = rbf_kernel(vectors, gamma=gamma)
     chosen = _landmarks(kernel, kernel @ alpha, most)
-    within = cho_factor(kernel[np.ix_(chosen, chosen)])
-    coefficients = cho_solve(within, kernel[chosen] @ alpha)
+    root = cholesky(kernel[np.ix_(chosen, chosen)])
+    coefficients, _ = nnls(root, solve_triangular(root, kernel[chosen] @ alpha, trans="T"))
+    chosen, coefficients = chosen[coefficients > 0], coefficients[coefficients > 0]
     sides = rbf_kernel(features, vectors, gamma=gamma)
     inside = int((sides @ alpha >= offset).sum())
     moved = _cut(sides[:, chosen] @ coefficients, inside)

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v3_large, resnet50, vit_b_16
 
 from export.onnx_graph import export_onnx
-from guard.deep_validation import DeepValidation, Energy, Validator
+from guard.deep_validation import DeepValidation, Energy, StandardisedSum, Validator
 from guard.guarded import GuardedClassifier
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.probes import ENERGY, Standardisation, Whitening
@@ -142,6 +142,8 @@ def _detector(model: nn.Module, images: Tensor, settings: FitSettings) -> DeepVa
             for layer in layers
         ]
     )
+    table = torch.ones(len(layers), classes)
+    detector.joining = StandardisedSum(table, table.clone(), torch.ones(len(layers)))
     detector.calibration = torch.randn(CALIBRATION_IMAGES).sort().values
     detector.calibration_group = torch.zeros(CALIBRATION_IMAGES, dtype=torch.int64)
     detector.threshold = torch.zeros(1)
@@ -156,7 +158,7 @@ def _validator(
     settings: FitSettings,
     draw: np.random.Generator,
 ) -> Validator:
-    reduction = reduction_for(settings, activation, shape)
+    reduction = reduction_for(layer, settings, activation, shape)
     features = reduction(activation).shape[1]
     scaling: Standardisation | Whitening = Standardisation(
         torch.zeros(features), torch.ones(features)

@@ -3,21 +3,24 @@
 from collections import OrderedDict
 from copy import deepcopy
 
-import numpy as np
 import pytest
 import torch
-from scipy.special import logsumexp
 from sklearn.datasets import load_digits
 from sklearn.svm import OneClassSVM
 from torch import nn
 
-from guard.deep_validation import DeepValidation, Energy, Validator
+from guard.deep_validation import (
+    DeepValidation,
+    DistanceValidator,
+    Energy,
+    StandardisedSum,
+    Validator,
+)
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.probes import Standardisation, Statistics
 from offline.attacks import Move, ascend, evading, held_still, margin, pgd, pgd_against_guard
-from offline.attacks.evasion import log_similarity
 from offline.datasets import ArrayImages, split
 from offline.fitting import FitSettings, fit_deep_validation
 from offline.hardening import TrainSettings, train
@@ -41,9 +44,10 @@ def joined(fitted):
     )
 
 
-@pytest.fixture(scope="module")
-def two_classes() -> GuardedClassifier:
+@pytest.fixture(scope="module", params=[Validator, DistanceValidator])
+def two_classes(request: pytest.FixtureRequest) -> GuardedClassifier:
     """Two classes, one probe of channel statistics and the energy; smooth, for derivatives."""
+    kind = request.param
     torch.manual_seed(0)
     layers = OrderedDict(
         conv=nn.Sequential(nn.Conv2d(1, 3, 3), nn.Tanh()),
@@ -58,10 +62,13 @@ def two_classes() -> GuardedClassifier:
     points = scaling(features).double().numpy()
     svms = joined(machines([points[:30], points[30:]], gamma=0.05))
     detector = DeepValidation(
-        [Validator("conv", Statistics(), scaling, svms), Energy(torch.full((2,), 50.0))]
+        [kind("conv", Statistics(), scaling, svms), Energy(torch.full((2,), 50.0))]
     )
-    detector.shift = torch.tensor([[0.1, 0.2], [-1.0, -1.5]])
-    detector.scale = torch.tensor([[3.0, 2.0], [0.5, 0.7]])
+    detector.joining = StandardisedSum(
+        torch.tensor([[0.1, 0.2], [-1.0, -1.5]]),
+        torch.tensor([[3.0, 2.0], [0.5, 0.7]]),
+        torch.tensor([1.0, 1.5]),
+    )
     detector.threshold = torch.zeros(1)
     return GuardedClassifier(model, detector)
 
@@ -76,23 +83,6 @@ def judged(guarded, images, weight, confidence=1e9):
     weights = torch.full((len(images),), weight, dtype=images.dtype)
     judge = evading(guarded, targets, weights, confidence)
     return lambda pixels: judge({"images": pixels}, torch.arange(len(images))).value
-
-
-def test_log_similarity_is_scikit_learns_score_and_does_not_underflow():
-    draw = np.random.default_rng(0)
-    fitted = machines([draw.normal(size=(40, 3)), draw.normal(size=(25, 3)) + 1])
-    svms, near, label = joined(fitted), draw.normal(size=(6, 3)), torch.arange(6) % 2
-    found = log_similarity(svms, torch.from_numpy(near).float(), label).exp() * svms.norms[label]
-    wanted = [fitted[at % 2].score_samples(row[None])[0] for at, row in enumerate(near)]
-    torch.testing.assert_close(found, torch.tensor(wanted).float(), atol=1e-5, rtol=1e-4)
-    far = near + 30  # at 0.5 · 2700 from the vectors, e to whose minus is no float
-    machine = fitted[0]
-    squares = ((far[:, None] - machine.support_vectors_) ** 2).sum(axis=2)
-    wanted = logsumexp(-0.5 * squares + np.log(machine.dual_coef_[0]), axis=1)
-    zeros = torch.zeros(6, dtype=torch.int64)
-    found = log_similarity(svms, torch.from_numpy(far).float(), zeros) + svms.norms[0].log()
-    torch.testing.assert_close(found, torch.from_numpy(wanted).float(), atol=0.01, rtol=1e-4)
-    assert (svms(torch.from_numpy(far).float(), zeros) == -svms.offsets[0]).all()
 
 
 def test_the_objective_bounds_the_detectors_own_score(two_classes, images):

@@ -32,7 +32,7 @@ def test_a_case_is_measured_with_the_sizes_that_its_settings_give() -> None:
     watched = figures["watched"]
     assert [*watched] == [INPUT, "stem", *(f"stages.stage{at}" for at in range(1, 5)), ENERGY]
     seen = torch.rand(2, 4, 16, 16)
-    features = reduction_for(settings, seen, torch.Size([2, 3, 16, 16]))(seen).shape[1]
+    features = reduction_for("stem", settings, seen, torch.Size([2, 3, 16, 16]))(seen).shape[1]
     assert watched["stem"] == {
         "features": features,
         "components": 7,

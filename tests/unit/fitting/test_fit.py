@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sklearn.svm import OneClassSVM
 from torch import nn
 
-from guard.deep_validation import DeepValidation, Energy
+from guard.deep_validation import DeepValidation, Energy, StandardisedSum
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.probes import ENERGY, Whitening
@@ -66,7 +66,7 @@ def test_decisions_are_those_of_scikit_learn_on_the_same_features(tmp_path: Path
     """The thesis as it is: every value, centred, one SVM per layer and class, plain sum."""
     settings = FitSettings(
         layers=("input", "rows"), reduction="flatten", scaling="centre", joint="sum",
-        gamma=1, nu=0.1, jobs=1, max_per_class=200, false_alarm_rate=0.1,
+        gamma=1, nu=0.1, jobs=1, max_per_class=200, false_alarm_rate=0.1, unit_length=False,
     )  # fmt: skip
     fit_set = image_set(240, 0)
     detector = fit_deep_validation(Sides(), fit_set, image_set(60, 1), settings, seed=0)
@@ -105,12 +105,16 @@ def test_energy_has_as_much_say_as_the_layers_and_no_less_than_training_images()
     assert isinstance(validator, Energy)
     expected = [float(trained[fit_set.labels == label].max()) for label in range(3)]
     assert validator.ceilings.tolist() == pytest.approx(expected, rel=1e-6)
-    standard = (output.discrepancy - detector.shift.T[output.label]) * detector.scale.T[
-        output.label
-    ]
+    joining = detector.joining
+    assert isinstance(joining, StandardisedSum)
+    assert joining.weights.tolist() == pytest.approx([1, np.sqrt(2), 1])
     for label in range(3):
-        spread = standard[output.label == label].std(0)
-        assert spread.tolist() == pytest.approx([1, np.sqrt(2), 1], rel=1e-3)
+        seen = output.discrepancy[output.label == label].double().numpy()
+        median, high = np.quantile(seen, [0.5, 0.99], axis=0)
+        assert joining.shift[:, label].numpy() == pytest.approx(median, rel=1e-4)
+        assert joining.scale[:, label].numpy() == pytest.approx(
+            1 / np.maximum(high - median, 0.05), rel=1e-3
+        )
 
 
 def test_the_energy_alone_is_a_detector() -> None:
@@ -172,7 +176,7 @@ def test_misclassified_images_are_left_out(tmp_path: Path) -> None:
     wrong = torch.arange(90) % 9 == 0  # all of label 0; shown a blank, which the model calls 2
     fit_set.pixels[wrong] = 77
     (features,) = collect_features(
-        Sides(), fit_set, ["rows"], FitSettings(reduction="flatten"), 0, tmp_path
+        Sides(), fit_set, ["rows"], FitSettings(reduction="flatten", unit_length=False), 0, tmp_path
     )
     assert features.counts.tolist() == [20, 30, 30]
     kept = torch.from_numpy(np.array(features.of_class(0)))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import OneClassSVM
 from torch import nn
@@ -58,7 +59,8 @@ def test_the_error_falls_with_the_budget_and_has_its_closed_form(
     errors = []
     for most in (1, 2, 4, 8, 16, 32, 64):
         small = reduce_vectors(full, rows, most)
-        assert len(small.vectors) == most
+        assert 0.9 * most <= len(small.vectors) <= most
+        assert (small.coefficients > 0).all()
         assert {tuple(row) for row in small.vectors} <= {tuple(row) for row in full.vectors}
         errors.append(lost(full, small))
         assert errors[-1] == pytest.approx(
@@ -75,9 +77,14 @@ def test_no_other_coefficients_of_the_same_vectors_come_nearer(
     small = reduce_vectors(full, rows, 8)
     kernel = rbf_kernel(small.vectors, gamma=GAMMA)
     onto = rbf_kernel(small.vectors, full.vectors, gamma=GAMMA) @ full.coefficients
-    expected, *_ = np.linalg.lstsq(kernel, onto, rcond=None)
-    assert small.coefficients == pytest.approx(expected, rel=1e-6, abs=1e-8)
-    assert (small.coefficients > 0).any()
+    found = minimize(
+        lambda a: a @ kernel @ a / 2 - onto @ a,
+        np.ones(len(onto)),
+        jac=lambda a: kernel @ a - onto,
+        bounds=[(0, None)] * len(onto),
+        options={"ftol": 1e-15, "gtol": 1e-10},
+    )
+    assert small.coefficients == pytest.approx(found.x, rel=1e-4, abs=1e-4)
 
 
 def test_chosen_vectors_beat_drawn_ones(full: Solution, rows: np.ndarray) -> None:

@@ -103,7 +103,6 @@ def test_each_layer_is_fitted_with_the_kernel_chosen_for_it(tmp_path: Path) -> N
     for one, layer, kernel in zip(found, layers, chosen, strict=True):
         fixed = FitSettings(nu=kernel.nu, gamma=kernel.gamma, jobs=1)
         (alone,) = fit_svms([layer], [Flatten()], fixed)
-        assert torch.equal(one.weights, alone.weights)
         assert torch.equal(one.vectors, alone.vectors)
 
 

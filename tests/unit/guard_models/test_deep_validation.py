@@ -7,20 +7,26 @@ import pytest
 import torch
 from torch import nn
 
-from guard.deep_validation import DeepValidation, Energy, Validator
+from guard.deep_validation import (
+    DeepValidation,
+    DistanceValidator,
+    Energy,
+    StandardisedSum,
+    Validator,
+)
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.probes import ENERGY, Flatten, Standardisation
 
 
-def validator(layer: str, gamma: float) -> Validator:
+def validator(layer: str, gamma: float, kind: type[Validator] = DistanceValidator) -> Validator:
     """One support vector at (label, 0), weight 1, offset 0.5: |w| is 1, distance k(x, v) - 0.5."""
     solutions = [
         Solution(np.array([[float(label), 0.0]]), np.ones(1), 0.5, gamma) for label in range(2)
     ]
     scaling = Standardisation(torch.zeros(2), torch.ones(2))
-    return Validator(layer, Flatten(), scaling, OneClassSVMs.from_solutions(solutions))
+    return kind(layer, Flatten(), scaling, OneClassSVMs.from_solutions(solutions))
 
 
 @pytest.fixture
@@ -48,11 +54,26 @@ def test_discrepancy_is_minus_the_distance_and_the_joint_their_sum(
     assert found.valid.tolist() == [True, True, False]
 
 
+def test_the_log_ratio_grows_where_the_distance_has_reached_its_bound() -> None:
+    """With one vector of weight 1 and offset 0.5 it is γ |x - v|² + log 0.5."""
+    far = torch.tensor([[0.0, 0.0], [3.0, 4.0], [30.0, 40.0]])
+    found = validator("a", 2.0, Validator)(far, torch.zeros(3, dtype=torch.int64))
+    expected = [2 * square + math.log(0.5) for square in (0, 25, 2500)]
+    assert found.tolist() == pytest.approx(expected, rel=1e-6)
+
+
 def test_a_standardised_joint_is_taken_at_the_predicted_class(detector: DeepValidation) -> None:
-    detector.shift = torch.tensor([[0.0, 1.0], [0.0, 2.0]])
-    detector.scale = torch.tensor([[1.0, 10.0], [1.0, 100.0]])
+    detector.joining = StandardisedSum(
+        torch.tensor([[0.0, 1.0], [0.0, 2.0]]),
+        torch.tensor([[1.0, 10.0], [1.0, 100.0]]),
+        torch.tensor([1.0, 3.0]),
+    )
     joint = detector.joint(torch.tensor([[3.0, 4.0], [3.0, 4.0]]), torch.tensor([0, 1]))
-    assert joint.tolist() == [7.0, 20.0 + 200.0]
+    expected = [
+        math.asinh(3) + 3 * math.asinh(4),
+        math.asinh(20) + 3 * math.asinh(200),
+    ]
+    assert joint.tolist() == pytest.approx(expected)
 
 
 def test_energy_is_minus_the_log_of_the_sum_of_exponentials_up_to_the_surest() -> None:

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics.pairwise import rbf_kernel
+from scipy.special import logsumexp
+from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 from sklearn.svm import OneClassSVM
 
 from guard.one_class_svm import OneClassSVMs, Solution
@@ -53,6 +54,18 @@ def test_distance_is_the_decision_over_the_norm_of_the_hyperplane() -> None:
         found = svms(torch.from_numpy(rows), torch.full((5,), label))
         expected = machine.decision_function(rows) / norm
         assert found.numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_log_ratio_is_of_scikit_learns_score_and_does_not_underflow() -> None:
+    machines, svms = fitted(1.0, 7, 0.0)
+    draw = np.random.default_rng(1)
+    for away in (0, 40):  # at (40² · 7) / 7 from the vectors, e to whose minus is no float
+        rows = (away + draw.normal(size=(5, 7))).astype(np.float32)
+        for label, machine in enumerate(machines):
+            squares = euclidean_distances(rows, machine.support_vectors_, squared=True)
+            scores = logsumexp(-squares / 7, b=machine.dual_coef_[0], axis=1)
+            found = svms.log_ratio(torch.from_numpy(rows), torch.full((5,), label))
+            assert found.numpy() == pytest.approx(scores - np.log(machine.offset_[0]), rel=1e-4)
 
 
 def test_far_features_lie_outside_and_nan_stays_nan() -> None:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import normalize
 from torch import nn
 
 from guard.errors import BadInput
-from guard.probes import Flatten, Grid, Statistics, require_layers, watch
+from guard.probes import Flatten, Grid, Statistics, UnitLength, require_layers, watch
 from offline.networks import seven_layer_cnn
 
 
@@ -63,3 +64,21 @@ def test_grid_and_flatten() -> None:
     assert Grid(2)(maps).tolist() == [[2.5, 4.5, 10.5, 12.5]]
     assert Flatten()(maps).tolist() == [list(range(16))]
     assert Grid(2)(maps.flatten(1)).shape == (1, 16)
+
+
+def test_unit_length_keeps_the_direction_and_the_logarithm_of_the_length() -> None:
+    rows = np.random.default_rng(0).normal(size=(5, 3, 4, 4)).astype(np.float32)
+    flat = rows.reshape(5, -1)
+    expected = np.column_stack([normalize(flat), np.log(np.linalg.norm(flat, axis=1))])
+    found = UnitLength(Flatten())(torch.from_numpy(rows))
+    assert found.numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_unit_length_of_nothing_is_finite_and_so_is_its_gradient() -> None:
+    blank = torch.zeros(1, 3, 2, 2, requires_grad=True)
+    found = UnitLength(Flatten())(blank)
+    assert found[0, :-1].eq(0).all()
+    assert found[0, -1].item() == pytest.approx(np.log(1e-6))
+    found.sum().backward()
+    assert blank.grad is not None
+    assert blank.grad.isfinite().all()
