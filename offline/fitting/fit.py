@@ -22,7 +22,7 @@ from offline.fitting.scaling import fit_scaling
 from offline.fitting.settings import FitSettings
 from offline.fitting.svms import fit_svms
 
-__all__ = ["fit_deep_validation"]
+__all__ = ["fit_deep_validation", "watched_layers"]
 
 
 def fit_deep_validation(
@@ -54,22 +54,30 @@ def fit_deep_validation(
     if fit_set.classes != calibration_set.classes:
         raise BadInput("calibration: its classes are not those of the fit set")
     with _evaluating(model), TemporaryDirectory(prefix="cornerguard-") as folder:
-        layers = _layers(model, fit_set, settings)
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        few = fit_set.fetch(torch.arange(min(2, len(fit_set)))).to(device)
+        layers = watched_layers(model, few, settings)
         features = collect_features(model, fit_set, layers, settings, seed, Path(folder))
         detector = DeepValidation(_validators(layers, features, settings))
-        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         detector.to(device)
         calibrate(model, detector, calibration_set, settings, seed)
     return detector.eval()
 
 
-def _layers(model: nn.Module, fit_set: ImageSet, settings: FitSettings) -> list[str]:
+def watched_layers(
+    model: nn.Module, images: Float[Tensor, "b c h w"], settings: FitSettings
+) -> list[str]:
+    """Name the layers that the settings ask for, on a model in evaluation mode.
+
+    Raises:
+        BadInput: a layer does not exist, or the model's output is not [batch, class].
+    """
     if settings.layers != "auto":
         require_layers(model, settings.layers)
         return list(settings.layers)
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    blocks = block_layers(model, fit_set.fetch(torch.arange(min(2, len(fit_set)))).to(device))
-    return [*blocks, *([ENERGY] if settings.joint == "standardised" else [])]
+    image, *blocks = block_layers(model, images)
+    blocks = blocks[-(settings.last_blocks or len(blocks)) :]
+    return [image, *blocks, *([ENERGY] if settings.joint == "standardised" else [])]
 
 
 def _validators(

@@ -40,6 +40,12 @@ class FitSettings(Settings):
         description="`input`, names of `model.named_modules()`, `energy`; `auto` is the output of "
         "every block and, where the joint is standardised, both of the others",
     )
+    last_blocks: int | None = Field(
+        None,
+        ge=1,
+        description="with `auto`, watch the last so many blocks only, as the thesis does in deep "
+        "networks; null watches every block",
+    )
     reduction: Literal["statistics", "grid", "flatten"] = Field(
         "statistics", description="what a probe keeps: per-channel statistics, a grid, every value"
     )
@@ -88,6 +94,12 @@ class FitSettings(Settings):
     backend: Literal["threads", "ray"] = Field(
         "threads", description="where SVMs are fitted: here, or on the cluster at RAY_ADDRESS"
     )
+
+    @model_validator(mode="after")
+    def _cut_of_auto(self) -> "FitSettings":
+        if self.last_blocks is not None and self.layers != "auto":
+            raise ValueError("`last_blocks` cuts `layers: auto`, not layers that are named")
+        return self
 
     @model_validator(mode="after")
     def _like_units(self) -> "FitSettings":

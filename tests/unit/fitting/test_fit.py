@@ -12,11 +12,13 @@ from torch import nn
 from guard.deep_validation import DeepValidation, Energy, StandardisedSum
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
-from guard.probes import ENERGY, Whitening
+from guard.probes import ENERGY, INPUT, Whitening
 from offline.datasets import ArrayImages, Subset
 from offline.fitting import FitSettings, fit_deep_validation, load_detector, save_detector
 from offline.fitting.features import Features, collect_features
+from offline.fitting.fit import watched_layers
 from offline.fitting.scaling import fit_scaling
+from offline.networks import small_resnet
 
 CLASSES = ("left", "right", "none")
 
@@ -289,3 +291,15 @@ def test_a_damaged_detector_is_named(tmp_path: Path, detector: DeepValidation, n
     file.unlink()
     with pytest.raises(BadInput, match=name):
         load_detector(tmp_path / "detector")
+
+
+def test_automatic_layers_may_be_cut_to_the_last_blocks() -> None:
+    model = small_resnet(3, width=4).eval()
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    whole = watched_layers(model, images, FitSettings())
+    assert whole == [INPUT, "stem", *(f"stages.stage{at}" for at in range(1, 5)), ENERGY]
+    cut = watched_layers(model, images, FitSettings(last_blocks=2))
+    assert cut == [INPUT, "stages.stage3", "stages.stage4", ENERGY]
+    assert watched_layers(model, images, FitSettings(last_blocks=99)) == whole
+    with pytest.raises(ValidationError, match="`last_blocks` cuts `layers: auto`"):
+        FitSettings(layers=("stem",), last_blocks=2)
