@@ -14,6 +14,8 @@ VARIANCE_FLOOR = 1e-4
 ROUNDING_FLOOR = 1e-6
 EIGENVALUE_FLOOR = 1e-6
 
+Spectrum = tuple[Float64[np.ndarray, " component"], Float64[np.ndarray, "feature component"]]
+
 
 def fit_scaling(features: Features, settings: FitSettings) -> Standardisation | Whitening:
     """Fit the scaling of one layer's features, in float64.
@@ -45,24 +47,36 @@ def fit_scaling(features: Features, settings: FitSettings) -> Standardisation | 
     scale = 1 / np.sqrt(np.maximum(variance, floor))
     if settings.scaling == "standardise":
         return Standardisation(_float(mean), _float(scale))
-    correlation = np.zeros((len(mean), len(mean)))
-    for label in classes:
-        standardised = (features.of_class(label) - means[label]) * scale
-        correlation += standardised.T @ standardised / total
-    return Whitening(_float(mean), _float(scale[:, None] * _whitener(correlation, settings)))
+    rows = ((features.of_class(label) - means[label]) * scale for label in classes)
+    if 2 * total < len(mean):
+        values, vectors = _spectrum_of_few(np.concatenate(list(rows)), settings.components)
+    else:
+        values, vectors = _spectrum(
+            sum(part.T @ part for part in rows) / total, settings.components
+        )
+    values = (1 - settings.shrinkage) * values + settings.shrinkage
+    values = np.maximum(values, EIGENVALUE_FLOOR * max(values.max(), EIGENVALUE_FLOOR))
+    return Whitening(_float(mean), _float(scale[:, None] * vectors / np.sqrt(values)))
 
 
-def _whitener(
-    correlation: Float64[np.ndarray, "feature feature"], settings: FitSettings
-) -> Float64[np.ndarray, "feature component"]:
-    size, shrinkage = len(correlation), settings.shrinkage
-    first = max(0, size - settings.components)
-    # LAPACK's routine for a part of the spectrum (evr) can fail where many eigenvalues are equal,
-    # as they are wherever there are fewer images than features; the one for all of it does not.
-    shrunk = (1 - shrinkage) * correlation + shrinkage * np.eye(size)
-    values, vectors = (part[..., first:] for part in np.linalg.eigh(shrunk))
-    kept: np.ndarray = np.maximum(values, EIGENVALUE_FLOOR * max(values.max(), EIGENVALUE_FLOOR))
-    return np.asarray(vectors / np.sqrt(kept))
+def _spectrum(correlation: Float64[np.ndarray, "feature feature"], components: int) -> Spectrum:
+    # LAPACK's routine for a part of the spectrum (evr) can fail where many eigenvalues are equal;
+    # the one for all of it does not.
+    values, vectors = np.linalg.eigh(correlation)
+    return values[-components:], vectors[:, -components:]
+
+
+def _spectrum_of_few(rows: Float64[np.ndarray, "n feature"], components: int) -> Spectrum:
+    """Find the same in fewer rows than features, without the matrix, which is slow when wide.
+
+    The rows span n directions; all others have the eigenvalue 0, and any of those do.
+    """
+    _, lengths, directions = np.linalg.svd(rows, full_matrices=False)
+    values, vectors = np.square(lengths[:components]) / len(rows), directions[:components].T
+    others = min(components, rows.shape[1]) - len(values)
+    drawn = np.random.default_rng(0).normal(size=(rows.shape[1], others))
+    orthonormal = np.linalg.qr(np.column_stack([vectors, drawn])).Q
+    return np.pad(values, (0, others)), np.column_stack([vectors, orthonormal[:, len(values) :]])
 
 
 def _float(values: Float64[np.ndarray, "..."]) -> Float[torch.Tensor, "..."]:

@@ -64,7 +64,7 @@ class FitSettings(Settings):
     components: int = Field(
         256, ge=1, description="directions kept at most when whitening, those of largest variance"
     )
-    nu: Annotated[float, Field(gt=0, le=1)] | Literal["auto"] = Field(
+    nu: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
         0.05, description="share of training images left outside; `auto` chooses for each layer"
     )
     gamma: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(

@@ -31,7 +31,7 @@ leaves the kernel's values four."""
 
 
 def solve(features: Float[np.ndarray, "n feature"], nu: float, gamma: float) -> Solution:
-    """Solve a one-class SVM with the kernel k(x, y) = exp(-gamma |x - y|²) and nu in (0, 1].
+    """Solve a one-class SVM with the kernel k(x, y) = exp(-gamma |x - y|²) and nu in (0, 1).
 
     In scikit-learn's scaling: minimise aKa / 2 over weights a, one per row, in [0, 1] and of the
     sum nu n. The objective comes within 1e-4 of the least, relatively, as the duality gap tells.

@@ -12,12 +12,11 @@ from torch import nn
 from guard.deep_validation import DeepValidation, Energy, StandardisedSum
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
-from guard.probes import ENERGY, INPUT, Whitening
+from guard.probes import ENERGY, INPUT
 from offline.datasets import ArrayImages, Subset
 from offline.fitting import FitSettings, fit_deep_validation, load_detector, save_detector
-from offline.fitting.features import Features, collect_features
+from offline.fitting.features import collect_features
 from offline.fitting.fit import watched_layers
-from offline.fitting.scaling import fit_scaling
 from offline.networks import small_resnet
 
 CLASSES = ("left", "right", "none")
@@ -207,6 +206,12 @@ def test_a_class_that_is_never_right_is_named() -> None:
         fit_deep_validation(Sides(), fit_set, image_set(30, 1), SETTINGS, 0)
 
 
+@pytest.mark.parametrize("nu", [0, 1, 1.5])
+def test_a_share_outside_that_leaves_no_border_is_refused(nu: float) -> None:
+    with pytest.raises(ValidationError, match="nu"):
+        FitSettings(nu=nu)
+
+
 def test_mistakes_are_named() -> None:
     images = image_set(30, 0)
     settings = FitSettings(layers=("rws",))
@@ -228,36 +233,6 @@ def test_the_model_is_left_as_it_was() -> None:
     fit_deep_validation(model, image_set(90, 0), image_set(60, 1), SETTINGS, 0)
     assert model.training
     assert not model.head.training
-
-
-def test_whitened_features_have_identity_covariance_within_classes(tmp_path: Path) -> None:
-    draw, counts = np.random.default_rng(0), np.array([200, 100])
-    mixed = draw.normal(size=(400, 6)) @ draw.normal(size=(6, 6)) + 30
-    mixed[200:] += 50
-    np.save(tmp_path / "rows.npy", mixed.astype(np.float32))
-    features = Features(tmp_path / "rows.npy", counts, nn.Identity())
-    whitening = fit_scaling(features, FitSettings(shrinkage=0))
-    assert isinstance(whitening, Whitening)
-    parts = [
-        whitening(torch.from_numpy(np.array(features.of_class(label)))).numpy()
-        for label in range(2)
-    ]
-    centred = np.concatenate([part - part.mean(axis=0) for part in parts])
-    assert centred.T @ centred / 300 == pytest.approx(np.eye(6), abs=1e-3)
-    assert np.concatenate(parts).mean(axis=0) == pytest.approx(np.zeros(6), abs=1e-3)
-    cut = fit_scaling(features, FitSettings(shrinkage=0, components=2))
-    assert cut.matrix.shape == (6, 2)
-
-
-def test_a_feature_that_never_varies_does_not_break_the_scaling(tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
-    rows[:, 1] = 0.3
-    np.save(tmp_path / "rows.npy", rows)
-    features = Features(tmp_path / "rows.npy", np.array([40]), nn.Identity())
-    for scaling in ("centre", "standardise", "whiten"):
-        scaled = fit_scaling(features, FitSettings(scaling=scaling))(torch.from_numpy(rows))
-        assert torch.isfinite(scaled).all()
-        assert scaled.abs().max() < 20
 
 
 @pytest.mark.parametrize(
