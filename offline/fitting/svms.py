@@ -1,14 +1,17 @@
 """One one-class SVM per class of a layer."""
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import ModuleType
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from joblib import Parallel, delayed, parallel_config
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from guard.errors import BadInput
@@ -21,6 +24,9 @@ from offline.fitting.settings import FitSettings
 from offline.fitting.solver import solve
 
 __all__ = ["fit_svms"]
+
+MOST_SECONDS = 5.0
+"""So long a cluster may take to open a connection."""
 
 
 def fit_svms(
@@ -63,13 +69,27 @@ def _on_ray() -> Iterator[None]:
         ) from None
     register_ray()
     try:
-        connection = nullcontext() if ray.is_initialized() else ray.init(log_to_driver=False)
-    except ConnectionError:
+        connection = nullcontext() if ray.is_initialized() else _connect(ray)
+    except (OSError, ValueError):
         address = os.environ.get("RAY_ADDRESS")
         raise BadInput(f"fit.backend: no Ray cluster answers at RAY_ADDRESS={address}") from None
     # A worker that claims no core may be put beside all the others, on one node.
     with connection, parallel_config(backend="ray", ray_remote_args={"num_cpus": 1}):
         yield
+
+
+def _connect(ray: ModuleType) -> AbstractContextManager[object]:
+    """Start Ray, or join the cluster that RAY_ADDRESS names.
+
+    Where nobody listens Ray would try for minutes. That is not so of an address without a port,
+    such as `auto` or `local`.
+    """
+    address = os.environ.get("RAY_ADDRESS", "")
+    where = urlsplit(address if "://" in address else f"//{address}")
+    if where.hostname and where.port:
+        socket.create_connection((where.hostname, where.port), MOST_SECONDS).close()
+    connection: AbstractContextManager[object] = ray.init(log_to_driver=False)
+    return connection
 
 
 def _tasks(

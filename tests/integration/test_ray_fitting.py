@@ -1,5 +1,6 @@
 """Fitting on a Ray cluster of two nodes, both on this machine."""
 
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -13,15 +14,6 @@ from torch import nn
 from guard.errors import BadInput
 from offline.datasets import ArrayImages, Subset
 from offline.fitting import FitSettings, fit_deep_validation
-
-pytestmark = pytest.mark.filterwarnings(
-    # Of Ray itself: sockets and processes that its start leaves to the garbage collector, and
-    # notes on its own future.
-    "ignore::ResourceWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-    "ignore::FutureWarning:ray",
-    "ignore::DeprecationWarning:ray",
-)
 
 
 @pytest.fixture
@@ -65,6 +57,25 @@ def test_two_nodes_fit_the_validators_of_one_process(cluster: Cluster) -> None:
 
 def test_without_ray_a_person_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(BadInput, match=r"fit.backend: Ray is not installed; pip install"):
+        fit_on_ray()
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://localhost:{}", "localhost:{}0000"])
+def test_where_no_cluster_listens_a_person_is_told_at_once(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = form.format(free.getsockname()[1])
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    message = f"fit.backend: no Ray cluster answers at RAY_ADDRESS={address}"
+    with pytest.raises(BadInput, match=message):
+        fit_on_ray()
+    assert not ray.is_initialized()
+
+
+def fit_on_ray() -> None:
+    """Try to fit two classes, of dark images and of bright ones."""
     images = ArrayImages(
         torch.zeros(60, 1, 8, 8, dtype=torch.uint8), torch.arange(60) % 2, ("a", "b")
     )
@@ -73,8 +84,7 @@ def test_without_ray_a_person_is_told_what_to_install(monkeypatch: pytest.Monkey
     with torch.no_grad():
         model[1].weight.copy_(torch.tensor([[-1.0], [1.0]]).expand(2, 64))
         model[1].bias.copy_(torch.tensor([20.0, -20.0]))
-    with pytest.raises(BadInput, match=r"fit.backend: Ray is not installed; pip install"):
-        fit_deep_validation(model, images, images, FitSettings(backend="ray"), seed=0)
+    fit_deep_validation(model, images, images, FitSettings(backend="ray"), seed=0)
 
 
 def nearest_mean(fit_set: Subset) -> nn.Module:
