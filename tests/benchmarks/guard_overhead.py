@@ -192,6 +192,8 @@ def _latency(
 def _session(path: Path, provider: str) -> Callable[[np.ndarray], Sequence[Any]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = THREADS
+    # The threads of one session must not spin on while the other one is timed.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[provider]])
     return lambda images: session.run(None, {"images": images})
