@@ -47,7 +47,7 @@ class BasicBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A residual network of four stages of doubling width, one block each unless told otherwise."""
+    """A residual network: stages of doubling width, each at half the resolution of the last."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class SmallResNet(nn.Module):
         width: int = 16,
         blocks: int = 1,
         stem_stride: int = 1,
+        stages: int = 4,
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -63,15 +64,15 @@ class SmallResNet(nn.Module):
             nn.BatchNorm2d(width),
             nn.ReLU(),
         )
-        stages: OrderedDict[str, nn.Module] = OrderedDict()
+        named: OrderedDict[str, nn.Module] = OrderedDict()
         inside = width
-        for stage in range(4):
+        for stage in range(stages):
             outside, stride = width * 2**stage, 1 if stage == 0 else 2
             for block in range(blocks):
                 name = f"stage{stage + 1}" + (f"_{block + 1}" if blocks > 1 else "")
-                stages[name] = BasicBlock(inside, outside, stride if block == 0 else 1)
+                named[name] = BasicBlock(inside, outside, stride if block == 0 else 1)
                 inside = outside
-        self.stages = nn.Sequential(stages)
+        self.stages = nn.Sequential(named)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(inside, num_classes)
 
@@ -81,10 +82,15 @@ class SmallResNet(nn.Module):
 
 
 def small_resnet(
-    num_classes: int, channels: int = 3, width: int = 16, blocks: int = 1, stem_stride: int = 1
+    num_classes: int,
+    channels: int = 3,
+    width: int = 16,
+    blocks: int = 1,
+    stem_stride: int = 1,
+    stages: int = 4,
 ) -> SmallResNet:
     """Build a small residual network; for 64x64 images a `stem_stride` of 2 quarters its cost."""
-    return SmallResNet(num_classes, channels, width, blocks, stem_stride)
+    return SmallResNet(num_classes, channels, width, blocks, stem_stride, stages)
 
 
 def seven_layer_cnn(num_classes: int = 10) -> nn.Sequential:

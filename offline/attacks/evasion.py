@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from guard.deep_validation import DeepValidation, DistanceValidator
+from guard.deep_validation import DeepValidation
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.probes import ENERGY, INPUT, watch
 from guard.progress import track
+from guard.validators import DistanceValidator
 from offline.attacks.ascent import Judge, Judgement, Move, ascend
 from offline.attacks.gradient import PIXELS, checked_epsilon, held_still
 from offline.attacks.objectives import margin

@@ -10,18 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from guard.deep_validation import (
-    DeepValidation,
-    DistanceValidator,
-    Energy,
-    StandardisedSum,
-    Validator,
-)
+from guard.deep_validation import DeepValidation, StandardisedSum
 from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs
 from guard.probes import Flatten, Grid, Standardisation, Statistics, UnitLength, Whitening
 from guard.settings import Settings
 from guard.storage import replace_directory, write_json
+from guard.validators import DistanceValidator, Energy, Validator
 
 __all__ = ["load_detector", "save_detector"]
 

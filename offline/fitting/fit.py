@@ -12,10 +12,11 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from guard.deep_validation import DeepValidation, DistanceValidator, Energy, Validator
+from guard.deep_validation import DeepValidation
 from guard.errors import BadInput
 from guard.probes import ENERGY, Standardisation, Whitening, require_layers
 from guard.progress import track
+from guard.validators import DistanceValidator, Energy, Validator
 from offline.datasets import ImageSet
 from offline.fitting.blocks import block_layers
 from offline.fitting.calibration import calibrate

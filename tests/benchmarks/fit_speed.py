@@ -32,11 +32,12 @@ from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from guard.deep_validation import DeepValidation, Validator
+from guard.deep_validation import DeepValidation
 from guard.guarded import GuardedClassifier
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.probes import ENERGY
 from guard.storage import write_json
+from guard.validators import Validator
 from offline.corner_cases import CornerCaseSettings, find_corner_cases, seed_images
 from offline.evaluation.detection import roc_auc
 from offline.fitting import FitSettings, calibrate

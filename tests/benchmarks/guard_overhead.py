@@ -36,11 +36,12 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v3_large, resnet50, vit_b_16
 
 from export.onnx_graph import export_onnx
-from guard.deep_validation import DeepValidation, Energy, StandardisedSum, Validator
+from guard.deep_validation import DeepValidation, StandardisedSum
 from guard.guarded import GuardedClassifier
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.probes import ENERGY, Standardisation, Whitening
 from guard.storage import write_json
+from guard.validators import Energy, Validator
 from offline.fitting import FitSettings
 from offline.fitting.features import activations_of, reduction_for
 from offline.fitting.fit import watched_layers

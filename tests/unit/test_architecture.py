@@ -18,7 +18,7 @@ MODULES = sorted(
     if not path.stem.endswith(("_pb2", "_pb2_grpc"))
 )
 # What an edge box runs: everything in guard but the torch modules that become the graph.
-TORCH_MODULES = {"probes", "one_class_svm", "deep_validation", "guarded"}
+TORCH_MODULES = {"probes", "one_class_svm", "validators", "deep_validation", "guarded"}
 EDGE = [
     path
     for path in MODULES

@@ -9,17 +9,12 @@ from sklearn.datasets import load_digits
 from sklearn.svm import OneClassSVM
 from torch import nn
 
-from guard.deep_validation import (
-    DeepValidation,
-    DistanceValidator,
-    Energy,
-    StandardisedSum,
-    Validator,
-)
+from guard.deep_validation import DeepValidation, StandardisedSum
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.probes import Standardisation, Statistics
+from guard.validators import DistanceValidator, Energy, Validator
 from offline.attacks import Move, ascend, evading, held_still, margin, pgd, pgd_against_guard
 from offline.datasets import ArrayImages, split
 from offline.fitting import FitSettings, fit_deep_validation

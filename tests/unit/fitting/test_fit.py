@@ -9,10 +9,11 @@ from pydantic import ValidationError
 from sklearn.svm import OneClassSVM
 from torch import nn
 
-from guard.deep_validation import DeepValidation, Energy, StandardisedSum
+from guard.deep_validation import DeepValidation, StandardisedSum
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.probes import ENERGY, INPUT
+from guard.validators import Energy
 from offline.datasets import ArrayImages, Subset
 from offline.fitting import FitSettings, fit_deep_validation, load_detector, save_detector
 from offline.fitting.features import collect_features

@@ -7,17 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from guard.deep_validation import (
-    DeepValidation,
-    DistanceValidator,
-    Energy,
-    StandardisedSum,
-    Validator,
-)
+from guard.deep_validation import DeepValidation, StandardisedSum
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.probes import ENERGY, Flatten, Standardisation
+from guard.validators import DistanceValidator, Energy, Validator
 
 
 def validator(layer: str, gamma: float, kind: type[Validator] = DistanceValidator) -> Validator:
