@@ -10,6 +10,7 @@ from jaxtyping import Float
 from onnx import checker, numpy_helper, shape_inference
 from torch import Tensor
 
+from export.pooling import pool_over_space
 from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier, GuardedOutput
@@ -62,6 +63,7 @@ def export_onnx(
     model = cast(torch.onnx.ONNXProgram, program).model_proto
     _make_overridable(model, threshold)
     _require_standard(model)
+    pool_over_space(model)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     onnx.save(model, path)

@@ -43,7 +43,7 @@ class OneClassSVMs(nn.Module):
     - the log ratio log Σ α k(x, v) - log ρ, which orders the images of a class alike, but goes on
       falling, far out as -γ times the squared distance to the nearest support vector.
 
-    One matrix product gives log α k = log α - γ|x - v|² = [2γv, -γ, log α - γ|v|²] · [x, |x|², 1].
+    One matrix product gives log α k / ρ = [2γv, -γ, log (α / ρ) - γ|v|²] · [x, |x|², 1].
     Features are first centred at the class, because that expansion loses digits far from the
     origin. `index_select` becomes ONNX's Gather, which every provider has; indexing would become
     GatherND. Classes have unlike counts of support vectors; short ones are filled up with vectors
@@ -75,7 +75,7 @@ class OneClassSVMs(nn.Module):
             squares = np.square(centred).sum(axis=1)
             kernel = np.exp(-gamma * _squared_distances(centred, squares))
             norm = float(np.sqrt(coefficients @ kernel @ coefficients))
-            constant = np.log(coefficients / norm) - gamma * squares
+            constant = np.log(coefficients / offset) - gamma * squares
             augmented = np.column_stack(
                 [2 * gamma * centred, np.full(len(vectors), -gamma), constant]
             )
@@ -89,14 +89,17 @@ class OneClassSVMs(nn.Module):
         self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return the signed distance of each row to the hyperplane of its label's SVM."""
-        return self._log_similarity(features, label).exp() - self.offsets.index_select(0, label)
+        return self.log_ratio(features, label).expm1() * self.offsets.index_select(0, label)
 
     def log_ratio(
         self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return the log ratio of each row under its label's SVM."""
-        offsets = self.offsets.index_select(0, label)
-        return self._log_similarity(features, label) - offsets.log()
+        centred = features - self.centres.index_select(0, label)
+        square = (centred * centred).sum(dim=1, keepdim=True)
+        augmented = torch.cat([centred, square, torch.ones_like(square)], dim=1)
+        exponents = torch.matmul(self.vectors.index_select(0, label), augmented.unsqueeze(2))
+        return exponents.squeeze(2).logsumexp(dim=1)
 
     def decision_function(
         self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
@@ -104,16 +107,6 @@ class OneClassSVMs(nn.Module):
         """Return what `sklearn.svm.OneClassSVM.decision_function` does: distance times |w|."""
         distance: Tensor = self(features, label)
         return distance * self.norms.index_select(0, label)
-
-    def _log_similarity(
-        self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        """Return log (Σ α k(x, v) / |w|)."""
-        centred = features - self.centres.index_select(0, label)
-        square = (centred * centred).sum(dim=1, keepdim=True)
-        augmented = torch.cat([centred, square, torch.ones_like(square)], dim=1)
-        exponents = torch.matmul(self.vectors.index_select(0, label), augmented.unsqueeze(2))
-        return exponents.squeeze(2).logsumexp(dim=1)
 
 
 def _squared_distances(

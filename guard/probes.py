@@ -104,11 +104,12 @@ class Grid(nn.Module):
 
 
 class Statistics(nn.Module):
-    """Mean, standard deviation and maximum of each channel over space.
+    """Mean, root mean square and maximum of each channel over space.
 
     [batch, channel, height, width], or tokens [batch, token, channel] with `channel_axis` 2,
-    becomes [batch, 3 * channel]; [batch, feature] passes as it is. The standard deviation is of
-    the population (divided by n), and at least 1e-5.
+    becomes [batch, 3 * channel]; [batch, feature] passes as it is. The root mean square is at least
+    1e-5. With the mean it says what the standard deviation says, without a second pass over the
+    centred map, and without the digits that their difference would lose.
     """
 
     def __init__(self, channel_axis: int = 1) -> None:
@@ -122,12 +123,11 @@ class Statistics(nn.Module):
         # One reduction over all of space: ONNX Runtime then reads each channel in one stretch, ten
         # times as fast as over one axis after the other. A product, because a power is slower.
         mean = activation.mean(space, keepdim=True)
-        centred = activation - mean
-        variance = (centred * centred).mean(space)
-        # Where a channel is flat the variance is rounding, other in every runtime, and the root's
-        # gradient infinite. A sum with a small constant would not do: exporters drop it as zero.
-        deviation = variance.clamp(min=1e-10).sqrt()
-        return torch.cat([mean.flatten(1), deviation, activation.amax(space)], dim=1)
+        square = (activation * activation).mean(space, keepdim=True)
+        # Not the square plus a small constant, against the root's infinite gradient at 0: exporters
+        # drop it as zero.
+        parts = [mean, square.clamp(min=1e-10).sqrt(), activation.amax(space, keepdim=True)]
+        return torch.cat(parts, dim=self.channel_axis).flatten(1)
 
 
 class UnitLength(nn.Module):

@@ -63,7 +63,7 @@ class EnergyShape(Settings):
 class DetectorShape(Settings):
     """The structure of a detector."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     classes: int = Field(ge=1)
     joint: Literal["standardised", "sum"]
     calibration_size: int = Field(ge=0)

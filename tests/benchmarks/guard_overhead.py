@@ -48,6 +48,7 @@ from offline.fitting.fit import watched_layers
 from offline.networks import small_resnet
 from tests.benchmarks.operations import operations
 from tests.benchmarks.provenance import provenance
+from tests.benchmarks.subjects import CIFAR_NETWORK
 
 __all__ = ["CASES", "Case", "benchmark"]
 
@@ -75,7 +76,9 @@ CASES = {
     "resnet50_stages_b1": Case(resnet50, IMAGE, 1, STAGES, None),
     "mobilenet_v3_b1": Case(mobilenet_v3_large, IMAGE, 1, REAR, 1.15),
     "vit_b_16_b1": Case(vit_b_16, IMAGE, 1, REAR, 1.05),
-    "cifar_b64": Case(lambda: small_resnet(10, blocks=2), (3, 32, 32), 64, FitSettings(), 1.20),
+    "cifar_b64": Case(
+        lambda: small_resnet(10, **CIFAR_NETWORK), (3, 32, 32), 64, FitSettings(), 1.20
+    ),
 }
 
 

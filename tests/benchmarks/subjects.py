@@ -4,8 +4,9 @@
 
 trains one and writes its weights in half precision; those in `weights/` were made so. MNIST is the
 recipe `mnist`, with its settings. Digits are scikit-learn's, 8x8 pixels scaled up to 28x28, on the
-same network: small, and always there. CIFAR-10 is an image folder, on a residual network of 16 to
-128 channels, two blocks to a stage. The last line is one JSON object, with the accuracy.
+same network: small, and always there. CIFAR-10 is an image folder, on a residual network of three
+stages, 32 to 128 channels, two blocks to a stage. The last line is one JSON object, with the
+accuracy.
 """
 
 import copy
@@ -30,11 +31,12 @@ from offline.models import build_model, load_weights, save_weights
 from offline.recipe import DataSettings, load_recipe
 from offline.sources import Data, open_files
 
-__all__ = ["Dataset", "Subject", "open_subject"]
+__all__ = ["CIFAR_NETWORK", "Dataset", "Subject", "open_subject"]
 
 Dataset = Literal["mnist", "digits", "cifar10"]
 WEIGHTS = Path(__file__).parent / "weights"
 CACHE = Path("runs/benchmarks")
+CIFAR_NETWORK = {"width": 32, "blocks": 2, "stages": 3}
 SEED = 0
 
 
@@ -119,7 +121,7 @@ def _cifar10(path: Path | None) -> Prepared:
     training = TrainSettings(
         epochs=40, precision="bfloat16", augmentation=Augmentation(shift=4, flip=True)
     )
-    arguments = {"num_classes": len(data.test.classes), "width": 16, "blocks": 2}
+    arguments = {"num_classes": len(data.test.classes), **CIFAR_NETWORK}
     return _built("offline.networks:small_resnet", arguments), data, training, FitSettings()
 
 

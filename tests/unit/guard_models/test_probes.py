@@ -43,7 +43,8 @@ def test_the_last_call_of_a_layer_is_kept_and_hooks_are_removed() -> None:
 
 def test_statistics_are_numpys() -> None:
     maps = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
-    expected = np.concatenate([maps.mean((2, 3)), maps.std((2, 3)), maps.max((2, 3))], axis=1)
+    root = np.sqrt(np.square(maps).mean((2, 3)))
+    expected = np.concatenate([maps.mean((2, 3)), root, maps.max((2, 3))], axis=1)
     assert Statistics()(torch.from_numpy(maps)).numpy() == pytest.approx(expected, abs=1e-6)
     last = torch.from_numpy(maps).permute(0, 2, 3, 1)
     assert Statistics(3)(last).numpy() == pytest.approx(expected, abs=1e-6)
@@ -51,11 +52,11 @@ def test_statistics_are_numpys() -> None:
     assert Statistics(2)(tokens).numpy() == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_flat_channel_deviates_by_the_floor_and_has_a_finite_gradient() -> None:
-    maps = torch.full((1, 1, 4, 4), 0.3, requires_grad=True)
-    deviation = Statistics()(maps)[0, 1]
-    deviation.backward()
-    assert deviation.item() == pytest.approx(1e-5)
+def test_the_root_of_a_channel_of_zeros_is_the_floor_and_has_a_finite_gradient() -> None:
+    maps = torch.zeros((1, 1, 4, 4), requires_grad=True)
+    root = Statistics()(maps)[0, 1]
+    root.backward()
+    assert root.item() == pytest.approx(1e-5)
     assert torch.isfinite(maps.grad).all()
 
 

@@ -1,0 +1,40 @@
+"""Means and maxima over space, in the form that ONNX Runtime computes fastest."""
+
+import onnx
+from onnx import helper, numpy_helper, shape_inference
+
+__all__ = ["pool_over_space"]
+
+POOLS = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}
+
+
+def pool_over_space(model: onnx.ModelProto) -> None:
+    """Write each mean and maximum over height and width as a global pooling, in place.
+
+    They are the same, but ONNX Runtime's convolutions keep their maps in blocks of channels, and a
+    pooling reads those as they are: before a reduction, it first reorders the whole map.
+    """
+    graph = model.graph
+    ranks = _ranks(model)
+    constants = {entry.name: entry for entry in graph.initializer}
+    for at, node in reversed(list(enumerate(graph.node))):
+        if node.op_type not in POOLS or ranks.get(node.input[0]) != 4:
+            continue
+        axes = constants.get(node.input[1]) if len(node.input) > 1 else None
+        if axes is None or {axis % 4 for axis in numpy_helper.to_array(axes).tolist()} != {2, 3}:
+            continue
+        keeps = next((entry.i for entry in node.attribute if entry.name == "keepdims"), 1)
+        result = node.output[0]
+        pooled = result if keeps else f"{result}_pooled"
+        nodes = [helper.make_node(POOLS[node.op_type], [node.input[0]], [pooled], name=node.name)]
+        if not keeps:
+            nodes.append(helper.make_node("Flatten", [pooled], [result], name=f"{node.name}_flat"))
+        del graph.node[at]
+        for place, new in enumerate(nodes):
+            graph.node.insert(at + place, new)
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    graph = shape_inference.infer_shapes(model).graph
+    known = (*graph.input, *graph.value_info)
+    return {value.name: len(value.type.tensor_type.shape.dim) for value in known}
