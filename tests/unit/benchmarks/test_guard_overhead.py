@@ -15,7 +15,6 @@ from offline.fitting import FitSettings
 from offline.fitting.features import reduction_for
 from offline.networks import small_resnet
 from tests.benchmarks.guard_overhead import Case, benchmark
-from tests.benchmarks.operations import operations
 
 
 def tiny() -> nn.Module:
