@@ -4,9 +4,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from guard.bundle import load_bundle
+from guard.bundle import SIGNATURE_NAME, load_bundle
 from guard.errors import BadInput
-from guard.signature import KEYS, SIGNATURE_NAME, canonical, require_library, signed_files
+from guard.signature import KEYS, canonical, require_library, signed_files
 from guard.storage import write_text
 
 if TYPE_CHECKING:

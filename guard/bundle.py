@@ -11,10 +11,18 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from guard.bundle_files import files_in, read_bounded, require_portable, shown, sum_of
+from guard.bundle_files import (
+    MANIFEST_NAME,
+    SIGNATURE_NAME,
+    files_in,
+    read_bounded,
+    require_portable,
+    shown,
+    sum_of,
+)
 from guard.errors import BadBundle
 from guard.settings import Settings
-from guard.signature import SIGNATURE_NAME, verify_signature
+from guard.signature import verify_signature
 from guard.storage import write_text
 
 __all__ = [
@@ -30,7 +38,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-MANIFEST_NAME = "guard.json"
 ONNX_NAME = "model.onnx"
 LONGEST_MANIFEST = 4 << 20
 UNLISTED = {MANIFEST_NAME, SIGNATURE_NAME}

@@ -8,7 +8,18 @@ from pathlib import Path, PurePosixPath
 from guard.errors import BadBundle
 from guard.storage import sha256_of
 
-__all__ = ["files_in", "read_bounded", "require_portable", "shown", "sum_of"]
+__all__ = [
+    "MANIFEST_NAME",
+    "SIGNATURE_NAME",
+    "files_in",
+    "read_bounded",
+    "require_portable",
+    "shown",
+    "sum_of",
+]
+
+MANIFEST_NAME = "guard.json"
+SIGNATURE_NAME = "model.sig"
 
 
 def files_in(folder: Path) -> set[str]:

@@ -9,16 +9,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from guard.bundle_files import read_bounded
+from guard.bundle_files import MANIFEST_NAME, SIGNATURE_NAME, read_bounded
 from guard.errors import BadBundle, BadInput
 
 if TYPE_CHECKING:
     from model_signing.hashing import Config
 
-__all__ = ["KEYS", "SIGNATURE_NAME", "canonical", "require_library", "signed_files"]
-__all__ += ["verify_signature"]
+__all__ = ["KEYS", "canonical", "require_library", "signed_files", "verify_signature"]
 
-SIGNATURE_NAME = "model.sig"
 KEYS = "an elliptic-curve key on P-256, P-384 or P-521 in PEM is wanted"
 LONGEST = 4 << 20
 
@@ -45,13 +43,12 @@ def verify_signature(folder: Path, public_key: Path) -> None:
         raise BadInput(f"{public_key}: is not a public key to verify with; {KEYS}") from error
     path = folder / SIGNATURE_NAME
     try:
-        _require_canonical(read_bounded(path, LONGEST).decode("utf-8"))
+        _require_plain(read_bounded(path, LONGEST).decode("utf-8"))
         verifier.set_hashing_config(signed_files()).verify(folder, path)
     except BadBundle:
         raise
     except Exception as error:  # its errors have no base of their own, and none is a pass
-        reason = " ".join(str(error).split())[:300] or "the signature is not of this text"
-        raise BadBundle(f"{path}: does not verify with {public_key}: {reason}") from None
+        raise BadBundle(f"{path}: does not verify with {public_key}: {_reason(error)}") from None
 
 
 def signed_files() -> "Config":
@@ -82,11 +79,25 @@ def canonical(text: str) -> str:
     return json.dumps(json.loads(text), separators=(",", ":"))
 
 
-def _require_canonical(text: str) -> None:
-    """Refuse other spellings of the same content: then no byte of the file can change unseen."""
+def _require_plain(text: str) -> None:
+    """Refuse what the library would let pass: other spellings, and a signer's exceptions.
+
+    With one spelling only, no byte of the file can change unseen. And a signer may have left files
+    out of what was signed, but not the manifest, which has the sums of all others.
+    """
     if canonical(text) != text:
         raise ValueError("it is not written as signatures are")
     envelope = json.loads(text)["dsseEnvelope"]
     for coded in (envelope["payload"], *(one["sig"] for one in envelope["signatures"])):
         if base64.b64encode(base64.b64decode(coded)).decode() != coded:  # the last bits are spare
             raise ValueError("its base64 is not written as signatures are")
+    signed = json.loads(base64.b64decode(envelope["payload"]))["predicate"]["resources"]
+    if MANIFEST_NAME not in {resource["name"] for resource in signed}:
+        raise ValueError(f"{MANIFEST_NAME} is not among what was signed")
+
+
+def _reason(error: Exception) -> str:
+    """Keep which files differ, of a list of them with the bytes of every digest."""
+    first = " ".join(str(error).split()).partition(": Expected ")[0]
+    plain = first.translate(str.maketrans("", "", '[]"\\'))[:300]
+    return plain or "the signature is not of what it comes with"
