@@ -66,9 +66,7 @@ def _of(node: onnx.NodeProto, inputs: Sequence[Shape], output: Shape) -> int:
     return values
 
 
-def _shapes(
-    model: onnx.ModelProto, batch: int, size: tuple[int, int] | None
-) -> dict[str, Shape]:
+def _shapes(model: onnx.ModelProto, batch: int, size: tuple[int, int] | None) -> dict[str, Shape]:
     """Infer every shape with the batch, and the size where it is open, fixed."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)

@@ -48,7 +48,7 @@ from offline.fitting.fit import watched_layers
 from offline.networks import small_resnet
 from tests.benchmarks.provenance import provenance
 
-__all__ = ["CASES", "Case", "benchmark"]
+__all__ = ["CASES", "Case", "benchmark", "random_detector"]
 
 CALIBRATION_IMAGES = 5000
 
@@ -101,7 +101,7 @@ def benchmark(case: Case, pairs: int, provider: Provider) -> dict[str, Any]:
     torch.manual_seed(0)
     model = case.model().eval()
     images = torch.rand(case.batch, *case.shape)
-    guarded = GuardedClassifier(model, _detector(model, images, case.settings)).eval()
+    guarded = GuardedClassifier(model, random_detector(model, images, case.settings)).eval()
     with TemporaryDirectory() as folder:
         whole, bare = Path(folder) / "guarded.onnx", Path(folder) / "bare.onnx"
         export_onnx(guarded, whole, torch.rand(2, *case.shape), {})
@@ -120,7 +120,7 @@ def benchmark(case: Case, pairs: int, provider: Provider) -> dict[str, Any]:
     }
 
 
-def _detector(model: nn.Module, images: Tensor, settings: FitSettings) -> DeepValidation:
+def random_detector(model: nn.Module, images: Tensor, settings: FitSettings) -> DeepValidation:
     """Build a detector of the sizes that fitting gives, with random values."""
     layers = watched_layers(model, images, settings)
     with torch.no_grad():

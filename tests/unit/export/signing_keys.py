@@ -30,7 +30,5 @@ def write_keys(
     lock = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
     keys.private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock))
     public = key.public_key()
-    keys.public.write_bytes(
-        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    keys.public.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     return keys

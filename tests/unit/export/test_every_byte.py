@@ -5,6 +5,7 @@ sums do, at places drawn from equal parts.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def places(length: int, small: int, draw: np.random.Generator) -> Iterator[int]:
         return
     edges = np.linspace(0, length, PARTS + 1).astype(int)
     yield from (0, length - 1)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         yield int(draw.integers(low, high))
 
 

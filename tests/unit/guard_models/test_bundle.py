@@ -125,9 +125,11 @@ def listen(path: Path) -> None:
         (lambda b: (b / "guard.json").write_text(" " * (5 << 20)), "guard.json: is longer than"),
         (lambda b: (b / "guard.json").write_text("[" * 200_000), "guard.json: is not JSON"),
         (lambda b: (b / "guard.json").write_bytes(b"\xff{}"), "guard.json: is not JSON"),
-        (lambda b: rewritten(b, "\n  \"task", "\n \"task"), "guard.json: is altered"),
+        (lambda b: rewritten(b, '\n  "task', '\n "task'), "guard.json: is altered"),
         (
-            lambda b: rewritten(b, '  "threshold": 0.125', '  "threshold": 9,\n  "threshold": 0.125'),
+            lambda b: rewritten(
+                b, '  "threshold": 0.125', '  "threshold": 9,\n  "threshold": 0.125'
+            ),
             "guard.json: is altered",
         ),
     ],
