@@ -60,7 +60,8 @@ def _of(node: onnx.NodeProto, inputs: Sequence[Shape], output: Shape) -> int:
     if node.op_type == "Gemm":
         return 2 * values * inputs[0][0 if attributes.get("transA") else 1]
     if node.op_type in ("AveragePool", "MaxPool"):
-        return values * math.prod(attributes["kernel_shape"])
+        kernel: Shape = attributes["kernel_shape"]
+        return values * math.prod(kernel)
     if node.op_type in PER_INPUT or node.op_type.startswith("Reduce"):
         return math.prod(inputs[0])
     return values

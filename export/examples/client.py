@@ -25,7 +25,7 @@ _, channels, height, width = manifest["inputs"][0]["shape"]
 for photo in photos:
     image = ImageOps.exif_transpose(Image.open(photo)).convert("RGB" if channels == 3 else "L")
     size = (width if width > 0 else image.width, height if height > 0 else image.height)
-    pixels = np.float32(image.resize(size, Image.Resampling.BILINEAR)) / np.float32(255)
+    pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32) / 255
     images = pixels.reshape(1, size[1], size[0], channels).transpose(0, 3, 1, 2)
     _, label, _, score, p_value, valid = session.run(None, {"images": images})
     verdict = "VALID" if valid[0] else "CORNER_CASE" if np.isfinite(score[0]) else "UNVERIFIED"
