@@ -40,6 +40,10 @@ Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where runs lie; this on
 BundleFolder = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="The folder of a guard bundle.")
 ]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option(metavar="PEM", help="Refuse a bundle that was not signed with this one's key."),
+]
 INTERRUPTED = 130
 VERDICT_STYLES = {"VALID": "green", "CORNER_CASE": "red", "UNVERIFIED": "yellow"}
 
@@ -87,13 +91,14 @@ def check(
     bundle: BundleFolder,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="JPEG or PNG files.")],
     threshold: Annotated[float | None, typer.Option(help="Instead of the calibrated one.")] = None,
+    public_key: PublicKey = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Give a verdict for each image: VALID, CORNER_CASE or UNVERIFIED."""
     from guard.serving.local import check_images
 
     table = Table("image", "verdict", "class", "confidence", "score", "p-value")
-    for path, verdict in check_images(bundle, images, threshold):
+    for path, verdict in check_images(bundle, images, threshold, public_key):
         if as_json:
             sys.stdout.write(json.dumps({"image": str(path), **verdict.to_json()}) + "\n")
             continue
@@ -109,6 +114,46 @@ def check(
         Console().print(table)
 
 
+@app.command(epilog="Example: cornerguard verify runs/demo/bundle --public-key release.pem")
+def verify(bundle: BundleFolder, public_key: PublicKey = None) -> None:
+    """Check that every file of a bundle is what was sealed, and with a key, that it was signed."""
+    from guard.bundle import SIGNATURE_NAME, load_bundle
+
+    files = load_bundle(bundle, public_key).manifest.files
+    sizes = {name: (bundle / name).stat().st_size for name in files}
+    table = Table("file", "bytes", "SHA-256")
+    for name, digest in files.items():
+        table.add_row(escape(name), f"{sizes[name]:,}", f"{digest[:16]}…")
+    Console().print(table)
+    if public_key is not None:
+        signed = f"signed with the key of {public_key}"
+    elif (bundle / SIGNATURE_NAME).exists():
+        signed = "its signature was not verified: no --public-key"
+    else:
+        signed = "not signed"
+    whole = f"{bundle}: whole: {len(files)} files, {sum(sizes.values()):,} bytes; {signed}"
+    Console().print(escape(whole), soft_wrap=True, highlight=False)
+
+
+@app.command(epilog="Example: cornerguard inspect runs/demo/bundle --measure")
+def inspect(
+    bundle: BundleFolder,
+    public_key: PublicKey = None,
+    size: Annotated[
+        int, typer.Option(min=1, help="Height and width, where the model takes any.")
+    ] = 224,
+    measure: Annotated[bool, typer.Option(help="Time the graph beside the bare model.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show what a bundle holds and costs: layers, threshold, sizes, operations, parity."""
+    inspection = _toolchain("export.inspection")
+    found = inspection.inspect_bundle(bundle, public_key, size, measure=measure)
+    if as_json:
+        sys.stdout.write(found.model_dump_json() + "\n")
+    else:
+        Console().print(*inspection.tables(found), sep="\n")
+
+
 @app.command(epilog="Example: cornerguard serve runs/demo/bundle --grpc-port 8001")
 def serve(
     bundle: BundleFolder,
@@ -118,6 +163,7 @@ def serve(
     http_port: Annotated[
         int | None, typer.Option(help="Metrics and probes; 0 takes a free one.")
     ] = None,
+    public_key: PublicKey = None,
 ) -> None:
     """Serve a bundle over gRPC, with metrics and probes over HTTP, until SIGTERM."""
     from guard.serving.config import ServeSettings
@@ -125,6 +171,8 @@ def serve(
     from guard.settings import load_settings, parse_settings
 
     flags = {"host": host, "grpc_port": grpc_port, "http_port": http_port}
+    if public_key is not None:
+        flags["public_key"] = json.dumps(str(public_key))  # quoted: a path may look like YAML
     overrides = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
     if config is None:
         settings = parse_settings("", "the command line", ServeSettings, overrides)

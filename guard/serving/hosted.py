@@ -29,7 +29,7 @@ class HostedModel:
     """
 
     def __init__(self, folder: Path, settings: ServeSettings, metrics: Metrics) -> None:
-        bundle = load_bundle(folder)
+        bundle = load_bundle(folder, settings.public_key)
         self.manifest = bundle.manifest
         self.name = settings.name or folder.resolve().name
         self.fingerprint = bundle.manifest.digest

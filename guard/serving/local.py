@@ -16,7 +16,10 @@ __all__ = ["check_images"]
 
 
 def check_images(
-    bundle: Path, images: Iterable[Path], threshold: float | None = None
+    bundle: Path,
+    images: Iterable[Path],
+    threshold: float | None = None,
+    public_key: Path | None = None,
 ) -> Iterator[tuple[Path, Verdict]]:
     """Yield each JPEG or PNG file with its verdict, in order, as soon as it is known.
 
@@ -24,12 +27,13 @@ def check_images(
         bundle: the folder of a guard bundle.
         images: the files.
         threshold: of the joint discrepancy; None for the calibrated one.
+        public_key: a PEM file, the key that must have signed the bundle; None for any or none.
 
     Raises:
         BadBundle: the bundle must not be loaded, or its graph does not run.
         BadInput: a file cannot be read or does not decode.
     """
-    opened = load_bundle(bundle)
+    opened = load_bundle(bundle, public_key)
     manifest = opened.manifest
     spec = ImageSpec.of(manifest, Limits().pixels)
     engine = Engine(opened, spec)
