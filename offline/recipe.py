@@ -64,7 +64,7 @@ class Recipe(Settings):
         fit: how the validators are fitted.
         corner_cases: on which natural corner cases they are evaluated.
         evaluate: how robustness is measured.
-        formats: what is exported beside ONNX: torchscript, torch_export.
+        formats: what is exported beside ONNX: torchscript, torch_export, aot_inductor.
         floors: what must hold before a release.
     """
 
@@ -84,7 +84,7 @@ class Recipe(Settings):
     fit: FitSettings = FitSettings()
     corner_cases: CornerCaseSettings = CornerCaseSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
-    formats: tuple[Literal["torchscript", "torch_export"], ...] = ()
+    formats: tuple[Literal["torchscript", "torch_export", "aot_inductor"], ...] = ()
     floors: Floors = Floors()
 
     @model_validator(mode="after")
