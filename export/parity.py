@@ -118,7 +118,7 @@ class _Comparison(NamedTuple):
         worst, column = np.unravel_index(relative.argmax(), relative.shape)
         largest = float(relative[worst, column])
         if largest > self.tolerance:
-            place = f", column {column}," if self.ours[field].ndim > 1 else ""
+            place = f" in column {column}" if self.ours[field].ndim > 1 else ""
             raise self._mismatch(
                 int(worst),
                 f"{field} of image {{image}}{place} is {found[worst, column]:.7g}, the module's is "
