@@ -29,6 +29,7 @@ from guard.serving.providers import TENSORRT, listed
 __all__ = ["PROVIDER_TOLERANCES", "Format", "compare_onnx", "require_format", "write_format"]
 
 Format = Literal["torchscript", "torch_export", "aot_inductor"]
+"""Beside ONNX: `model.ts` (deprecated upstream), `model.pt2`, and `model.aot.pt2`, machine code."""
 
 PROVIDER_TOLERANCES = {TENSORRT: 1e-2}
 """TensorRT multiplies in TF32, with 10 bits; every other provider is held to `TOLERANCE`."""

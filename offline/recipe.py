@@ -64,7 +64,8 @@ class Recipe(Settings):
         fit: how the validators are fitted.
         corner_cases: on which natural corner cases they are evaluated.
         evaluate: how robustness is measured.
-        formats: what is exported beside ONNX: torchscript, torch_export, aot_inductor.
+        formats: what is exported beside ONNX: torchscript (deprecated upstream), torch_export,
+            aot_inductor (needs a C++ compiler).
         floors: what must hold before a release.
     """
 
