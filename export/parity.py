@@ -83,7 +83,8 @@ def full_float32() -> Iterator[None]:
 
     Convolutions take TF32 by default: then it is not the exported file that a difference tells of.
     """
-    settings = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    settings = (convolutions, torch.backends.cuda.matmul)
     before = [setting.fp32_precision for setting in settings]
     try:
         for setting in settings:
