@@ -6,18 +6,15 @@ import shutil
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import onnxruntime
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from export.formats import Format, compare_onnx, require_format, write_format
 from export.onnx_graph import export_onnx
-from export.parity import require_parity
-from export.runners import Runner, onnx_runner, program_runner, torchscript_runner
-from export.torch_export import export_program
-from export.torchscript import export_torchscript
 from guard.bundle import SCHEMA_VERSION, Agreement, Manifest, TensorSpec, seal_bundle
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
@@ -27,8 +24,6 @@ __all__ = ["Images", "export_bundle"]
 
 PARITY_IMAGES = 1000
 PACKAGES = ("cornerguard", "torch", "onnx", "onnxruntime", "numpy")
-
-Format = Literal["torchscript", "torch_export"]
 
 
 @runtime_checkable
@@ -50,6 +45,7 @@ def export_bundle(
     data_fingerprint: str,
     formats: Sequence[Format] = (),
     report: Path | None = None,
+    picture: Path | None = None,
 ) -> Manifest:
     """Export, compare with the module on real images, and write the bundle whole or not at all.
 
@@ -59,19 +55,24 @@ def export_bundle(
         class_names: one per logit.
         images: up to 1,000 are compared; their size is what the graph takes.
         data_fingerprint: SHA-256 of the data that the detector was fitted on.
-        formats: what is written beside ONNX: `model.ts`, `model.pt2`.
+        formats: what is written beside ONNX: `model.ts`, `model.pt2`, `model.aot.pt2`.
         report: a folder that becomes `report/`.
+        picture: where the worst image goes when a file disagrees; else `FOLDER.mismatch.png`.
 
     Raises:
         BadInput: the class names are not one per logit, the detector is not calibrated, or there
             are fewer than two images.
-        CornerguardError: the model does not export, or an exported file disagrees with it.
+        Mismatch: an exported file disagrees with the model.
+        CornerguardError: the model does not export, or a format's compiler is missing.
     """
     detector = guarded.detector
     if not len(detector.calibration):
         raise BadInput("export: the detector is not calibrated; it has no threshold")
     if len(images) < 2:
         raise BadInput(f"export: {len(images)} images; parity is checked on two or more")
+    for kind in formats:
+        require_format(kind)
+    picture = picture or folder.with_name(f"{folder.name}.mismatch.png")
     training = guarded.training
     guarded.eval()
     try:
@@ -83,7 +84,7 @@ def export_bundle(
             raise BadInput(f"export: {len(class_names)} class names for {classes} logits")
         manifest = _manifest(guarded, examples.shape, class_names, data_fingerprint)
         with replace_directory(folder) as aside:
-            parity = _write_graphs(guarded, aside, examples, manifest, formats)
+            parity = _write_graphs(guarded, aside, examples, manifest, formats, picture)
             if report is not None:
                 shutil.copytree(report, aside / "report", symlinks=True)
             return seal_bundle(aside, manifest.model_copy(update={"parity": parity}))
@@ -97,25 +98,14 @@ def _write_graphs(
     images: Float[Tensor, "n c h w"],
     manifest: Manifest,
     formats: Sequence[Format],
-) -> dict[str, Agreement]:
+    picture: Path,
+) -> dict[str, dict[str, Agreement]]:
     """Write each file, compare it with the module before the next, and say how they agreed."""
-    threshold, found = guarded.detector.threshold, {}
-
-    def compare(path: Path, run: Runner) -> None:
-        parity = require_parity(guarded, run, images, path.name)
-        found[path.name] = Agreement(**parity._asdict())
-
     path = folder / "model.onnx"
     export_onnx(guarded, path, images[:2], _metadata(manifest))
-    compare(path, onnx_runner(path))
-    if "torchscript" in formats:
-        path = folder / "model.ts"
-        export_torchscript(guarded, path, images[:2])
-        compare(path, torchscript_runner(path, threshold))
-    if "torch_export" in formats:
-        path = folder / "model.pt2"
-        export_program(guarded, path, images[:2])
-        compare(path, program_runner(path, threshold))
+    found = {path.name: compare_onnx(guarded, path, images, picture)}
+    for kind in formats:
+        found |= write_format(guarded, folder, images, kind, picture)
     return found
 
 

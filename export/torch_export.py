@@ -5,12 +5,13 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 
-__all__ = ["export_program"]
+__all__ = ["capture", "export_program"]
 
 
 def export_program(
@@ -27,17 +28,27 @@ def export_program(
     Raises:
         CornerguardError: the model cannot be captured, for data-dependent control flow for example.
     """
+    program = capture(guarded, images)
+    with upstream_quiet():
+        torch.export.save(program, str(path))
+
+
+def capture(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> ExportedProgram:
+    """Return the program for any batch; it takes images and threshold, and gives a plain tuple.
+
+    Raises:
+        CornerguardError: the model cannot be captured.
+    """
     batch = torch.export.Dim("batch")
     try:
         with upstream_quiet():
-            program = torch.export.export(
+            return torch.export.export(
                 _Unnamed(guarded),
                 # The file keeps its example: blank, not the user's own images.
                 (torch.zeros_like(images), guarded.detector.threshold.clone()),
                 dynamic_shapes=({0: batch}, None),
                 strict=False,
             )
-            torch.export.save(program, str(path))
     except RuntimeError as error:
         raise CornerguardError(
             f"the model does not export to .pt2: {str(error).splitlines()[0]}"

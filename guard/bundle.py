@@ -61,12 +61,14 @@ class Agreement(Settings):
         images: how many real images were compared.
         logits, score: the largest relative differences.
         ties: images whose label or verdict differed because rounding alone decides it.
+        tolerance: the relative difference that was allowed.
     """
 
     images: int = Field(ge=1)
     logits: float = Field(ge=0)
     score: float = Field(ge=0)
     ties: int = Field(ge=0)
+    tolerance: float = Field(gt=0)
 
 
 class Manifest(Settings):
@@ -83,7 +85,9 @@ class Manifest(Settings):
     layer_names: tuple[str, ...] = Field(min_length=1, description="of `discrepancy`, in order")
     data_fingerprint: str = Field(description="SHA-256 of the data that it was fitted on")
     package_versions: dict[str, str] = Field(description="what wrote the bundle")
-    parity: dict[str, Agreement] = Field({}, description="by exported file")
+    parity: dict[str, dict[str, Agreement]] = Field(
+        {}, description="by exported file, and by the execution provider or device that ran it"
+    )
     files: dict[str, Sha256] = Field({}, description="every other file of the bundle: its SHA-256")
     digest: Sha256 | Literal[""] = Field("", description="SHA-256 of the manifest without this")
 

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from guard.errors import BadInput, CornerguardError
 from guard.progress import CONSOLE
+from guard.settings import Settings, load_settings, parse_settings
 
 __all__ = ["app", "main"]
 
@@ -44,6 +45,7 @@ PublicKey = Annotated[
     Path | None,
     typer.Option(metavar="PEM", help="Refuse a bundle that was not signed with this one's key."),
 ]
+Kind = TypeVar("Kind", bound=Settings)
 INTERRUPTED = 130
 VERDICT_STYLES = {"VALID": "green", "CORNER_CASE": "red", "UNVERIFIED": "yellow"}
 
@@ -159,6 +161,7 @@ def serve(
     bundle: BundleFolder,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
     http_port: Annotated[
         int | None, typer.Option(help="Metrics and probes; 0 takes a free one.")
@@ -168,17 +171,88 @@ def serve(
     """Serve a bundle over gRPC, with metrics and probes over HTTP, until SIGTERM."""
     from guard.serving.config import ServeSettings
     from guard.serving.server import serve as serve_bundle
-    from guard.settings import load_settings, parse_settings
 
-    flags = {"host": host, "grpc_port": grpc_port, "http_port": http_port}
-    if public_key is not None:
-        flags["public_key"] = json.dumps(str(public_key))  # quoted: a path may look like YAML
-    overrides = tuple(f"{key}={value}" for key, value in flags.items() if value is not None)
-    if config is None:
-        settings = parse_settings("", "the command line", ServeSettings, overrides)
-    else:
-        settings = load_settings(config, ServeSettings, overrides)
-    serve_bundle(bundle, settings)
+    flags = {
+        "host": host,
+        "name": name,
+        "grpc_port": grpc_port,
+        "http_port": http_port,
+        "public_key": public_key,
+    }
+    serve_bundle(bundle, _settings(ServeSettings, flags, config))
+
+
+@app.command(epilog="Example: cornerguard triton runs/demo/bundle models --device gpu")
+def triton(
+    bundle: BundleFolder,
+    repository: Annotated[Path, typer.Argument(metavar="REPOSITORY", help="The model repository.")],
+    name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
+    max_batch: Annotated[
+        int | None, typer.Option(help="0: no batching, and requests may bring a threshold.")
+    ] = None,
+    preferred_batch: Annotated[
+        list[int] | None, typer.Option(help="A batch size not to wait beyond; may be repeated.")
+    ] = None,
+    queue_delay: Annotated[int | None, typer.Option(help="Microseconds to wait for more.")] = None,
+    instances: Annotated[int | None, typer.Option(help="Copies of the model.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or gpu.")] = None,
+) -> None:
+    """Write a bundle into a Triton model repository: graph, labels and config.pbtxt."""
+    from guard.bundle import load_bundle
+
+    toolchain = _toolchain("export.triton")
+    flags = {
+        "name": name,
+        "max_batch_size": max_batch,
+        "preferred_batch_sizes": preferred_batch,
+        "queue_delay": queue_delay,
+        "instances": instances,
+        "device": device,
+    }
+    settings = _settings(toolchain.TritonSettings, flags)
+    written = toolchain.write_triton_repository(load_bundle(bundle), repository, settings)
+    CONSOLE.print(f"written: {written}", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(
+    epilog="Example: cornerguard kserve runs/demo/bundle guard.yaml --name guard "
+    "--storage-uri s3://models/guard --image registry.example/cornerguard:1"
+)
+def kserve(
+    bundle: BundleFolder,
+    manifest: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file to write.")],
+    name: Annotated[str, typer.Option(help="Of the service and of the model.")],
+    storage_uri: Annotated[
+        str, typer.Option(help="Where the cluster finds the bundle, or the Triton repository.")
+    ],
+    image: Annotated[
+        str | None, typer.Option(help="Serves the bundle; left out, KServe's Triton does.")
+    ] = None,
+    namespace: Annotated[str | None, typer.Option(help="Left out: kubectl's own.")] = None,
+    cpu: Annotated[str | None, typer.Option(help="As Kubernetes writes it: 1, 500m.")] = None,
+    memory: Annotated[str | None, typer.Option(help="As Kubernetes writes it: 2Gi.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="NVIDIA GPUs of each replica.")] = None,
+    min_replicas: Annotated[int | None, typer.Option(help="0 scales down to none.")] = None,
+    max_replicas: Annotated[int | None, typer.Option(help="The most replicas.")] = None,
+) -> None:
+    """Write a KServe InferenceService for a bundle, to be given to kubectl."""
+    from guard.bundle import load_bundle
+
+    toolchain = _toolchain("export.kserve")
+    flags = {
+        "name": name,
+        "storage_uri": storage_uri,
+        "image": image,
+        "namespace": namespace,
+        "cpu": cpu,
+        "memory": memory,
+        "gpus": gpus,
+        "min_replicas": min_replicas,
+        "max_replicas": max_replicas,
+    }
+    settings = _settings(toolchain.KServeSettings, flags)
+    toolchain.write_kserve_manifest(load_bundle(bundle), manifest, settings)
+    CONSOLE.print(f"written: {manifest}", highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -192,6 +266,14 @@ def main() -> None:
         if end.code == INTERRUPTED:
             CONSOLE.print("interrupted; the same command goes on where this one stopped")
         raise
+
+
+def _settings(kind: type[Kind], flags: dict[str, Any], config: Path | None = None) -> Kind:
+    """Read the settings from the file, if there is one, and the flags that were given."""
+    given = tuple(f"{key}={json.dumps(flag)}" for key, flag in flags.items() if flag is not None)
+    if config is None:
+        return parse_settings("", "the command line", kind, given)
+    return load_settings(config, kind, given)
 
 
 def _toolchain(module: str) -> Any:

@@ -228,17 +228,19 @@ class _Pipeline:
                 data_fingerprint=self.fingerprint,
                 formats=self.recipe.formats,
                 report=self.run.folder / "report",
+                picture=self.run.folder / "mismatch.png",
             )
 
         made_from = [list(self.recipe.formats), list(self.images.test.classes)]
         folder = self.run.stage("bundle", made_from, make, after=("fit", "report"))
-        for name, parity in load_bundle(folder).manifest.parity.items():
-            CONSOLE.print(
-                f"{name}: labels and verdicts are the module's on {parity.images} images "
-                f"({parity.ties} ties), scores within {parity.score:.1g}",
-                highlight=False,
-                soft_wrap=True,
-            )
+        for name, places in load_bundle(folder).manifest.parity.items():
+            for place, parity in places.items():
+                CONSOLE.print(
+                    f"{name} on {place}: labels and verdicts are the module's on {parity.images} "
+                    f"images ({parity.ties} ties), scores within {parity.score:.1g}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
         CONSOLE.print(f"bundle: {folder}", highlight=False)
 
     def _write_report(self, folder: Path) -> None:

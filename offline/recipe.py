@@ -64,7 +64,8 @@ class Recipe(Settings):
         fit: how the validators are fitted.
         corner_cases: on which natural corner cases they are evaluated.
         evaluate: how robustness is measured.
-        formats: what is exported beside ONNX: torchscript, torch_export.
+        formats: what is exported beside ONNX: torchscript (deprecated upstream), torch_export,
+            aot_inductor (needs a C++ compiler).
         floors: what must hold before a release.
     """
 
@@ -84,7 +85,7 @@ class Recipe(Settings):
     fit: FitSettings = FitSettings()
     corner_cases: CornerCaseSettings = CornerCaseSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
-    formats: tuple[Literal["torchscript", "torch_export"], ...] = ()
+    formats: tuple[Literal["torchscript", "torch_export", "aot_inductor"], ...] = ()
     floors: Floors = Floors()
 
     @model_validator(mode="after")

@@ -1,6 +1,5 @@
 """The ONNX Runtime session of one bundle: images in, judged outputs out, and never an exception."""
 
-import ctypes
 import logging
 from dataclasses import fields
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from guard.bundle import Bundle
 from guard.errors import BadBundle
 from guard.serving.images import ImageSpec
+from guard.serving.providers import CPU, CUDA, chain, has_gpu, listed
 from guard.serving.verdict import UNVERIFIED, Judged, Outputs, judge
 
 __all__ = ["Engine"]
@@ -38,7 +38,7 @@ class Engine:
         self.classes, self.layers = len(manifest.class_names), len(manifest.layer_names)
         try:
             self._session = onnxruntime.InferenceSession(
-                str(bundle.onnx_path), _options(threads), providers=_providers()
+                str(bundle.onnx_path), _options(threads), providers=chain(_provider())
             )
         except Exception as error:  # ONNX Runtime's errors have no base of their own
             raise BadBundle(f"{bundle.onnx_path}: does not load: {_one_line(error)}") from None
@@ -48,7 +48,7 @@ class Engine:
     @property
     def device(self) -> str:
         """`cuda` or `cpu`."""
-        return "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+        return "cuda" if CUDA in self._session.get_providers() else "cpu"
 
     def run(self, images: NDArray[np.float32], threshold: float) -> Judged:
         """Judge a batch `[batch, channel, height, width]`; if the run fails, all are UNVERIFIED."""
@@ -103,22 +103,8 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _providers() -> list[Any]:
-    if not _has_cuda():
-        return ["CPUExecutionProvider"]
-    onnxruntime.preload_dlls()
-    # TF32 would round scores to three digits and so move verdicts near the threshold.
-    return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
-
-
-def _has_cuda() -> bool:
-    """Whether the CUDA provider can work; to ask for it in vain would print errors."""
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return False
-    try:
-        return bool(ctypes.CDLL("libcuda.so.1").cuInit(0) == 0)
-    except OSError:
-        return False
+def _provider() -> str:
+    return CUDA if CUDA in listed() and has_gpu() else CPU
 
 
 def _one_line(error: Exception) -> str:
