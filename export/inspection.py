@@ -82,7 +82,7 @@ class Inspection(Settings):
     table_bytes: Share
     operations: Share
     operations_ratio: float
-    parity: dict[str, Agreement]
+    parity: dict[str, dict[str, Agreement]]
     package_versions: dict[str, str]
     measured: Overhead | None
 
@@ -157,11 +157,12 @@ def tables(found: Inspection) -> tuple[Table, Table]:
     if found.measured is not None:
         ratio, (low, high), _, bare_ms = found.measured
         rows["latency"] = f"{bare_ms:.3g} ms × {ratio:.3f} (quartiles {low:.3f} to {high:.3f})"
-    for name, agreed in found.parity.items():
-        rows[f"parity, {name}"] = (
-            f"{agreed.images} images, {agreed.ties} ties; "
-            f"logits within {agreed.logits:.1g}, scores {agreed.score:.1g}"
-        )
+    for name, places in found.parity.items():
+        for place, agreed in places.items():
+            rows[f"parity, {name}, {place}"] = (
+                f"{agreed.images} images, {agreed.ties} ties; "
+                f"logits within {agreed.logits:.1g}, scores {agreed.score:.1g}"
+            )
     rows["written by"] = ", ".join(f"{name} {at}" for name, at in found.package_versions.items())
     for name, text in rows.items():
         facts.add_row(escape(name), escape(text))
