@@ -90,12 +90,12 @@ def _explained(error: Exception) -> str:
     text = str(error)
     if "data-dependent" in text or "is not supported for tensor subclasses" in text:
         return (
-            f"its code goes by the values of a tensor{_place(text)}, where a graph cannot follow: "
+            f"its code goes by the values of a tensor{_place(text)}, where a graph cannot follow; "
             "put torch.where in the place of `if`, tensors in the place of Python's numbers"
         )
     if "Constraints violated" in text:
         return (
-            f"its code goes by the size of the batch{_place(text)}, which must be free in a graph: "
+            f"its code goes by the size of the batch{_place(text)}, which must be free in a graph; "
             "write -1 or images.shape[0] in the place of a number"
         )
     if "fake impl" in text:

@@ -10,13 +10,13 @@ from torch import Tensor
 from export.blame import named, outputs_by_module, running_modules
 from guard.errors import BadInput, CornerguardError
 from guard.guarded import GuardedClassifier, GuardedOutput
-from guard.probes import ENERGY, INPUT, watch
 
 __all__ = ["first_line", "require_exportable"]
 
 BATCHES = (1, 2, 3)
 SLACK = 1e-2
 """Of the logits' size; a GPU's TF32 rounds otherwise in a batch of another size."""
+WIDE = {torch.float64, torch.complex64, torch.complex128}
 
 
 def require_exportable(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> None:
@@ -73,6 +73,8 @@ def _failed(guarded: GuardedClassifier, images: Tensor, where: str, error: Excep
         with torch.enable_grad():
             guarded(images)
     except Exception:  # it fails with gradients too
+        if where.startswith("layers") and (odd := _odd_layer(guarded, images)):
+            return odd
         # The module that fails may be the one behind that whose output has a fixed batch.
         culprit = _entangled_module(guarded, images) or where
         return (
@@ -96,22 +98,26 @@ def _require_same_buffers(guarded: GuardedClassifier, before: Mapping[str, Tenso
 
 
 def _require_float32(guarded: GuardedClassifier, output: GuardedOutput, images: Tensor) -> None:
-    wide = {torch.float64, torch.complex64, torch.complex128}
-    if output.logits.dtype in wide or not output.logits.is_floating_point():
+    if output.logits.dtype in WIDE or not output.logits.is_floating_point():
         raise BadInput(
             f"model: its logits are {_datatype(output.logits)}, float32 is wanted; "
             "let it end with .float()"
         )
-    if output.score.dtype not in wide:
-        return
-    with torch.no_grad(), watch(guarded.model, guarded.detector.layers) as seen:
-        guarded.model(images)
+    if output.score.dtype in WIDE:
+        raise BadInput(_odd_layer(guarded, images) or "the detector: its tables are not float32")
+
+
+def _odd_layer(guarded: GuardedClassifier, images: Tensor) -> str | None:
+    """Name the watched layer whose output is of a type that the detector does not compute in."""
+    seen = _outputs(guarded, images)
     for layer in guarded.detector.layers:
-        if layer not in (INPUT, ENERGY) and seen[layer].dtype in wide:
-            raise BadInput(
-                f"layers: {layer!r} gives {_datatype(seen[layer])}, float32 is wanted; let the "
-                "module end with .float(), or watch another"
+        found = seen.get(f"model.{layer}")
+        if found is not None and (found.dtype in WIDE or not found.is_floating_point()):
+            return (
+                f"layers: {layer!r} gives {_datatype(found)}, float32 is wanted; let the module "
+                "end with .float(), or watch another"
             )
+    return None
 
 
 def _random(guarded: GuardedClassifier, images: Tensor) -> str:
@@ -133,11 +139,13 @@ def _entangled(guarded: GuardedClassifier, images: Tensor) -> str:
 
 def _entangled_module(guarded: GuardedClassifier, images: Tensor) -> str | None:
     """Name the first module whose outputs for the parts of a batch are not those for the whole."""
-    whole, *parts = [_outputs(guarded, part) for part in (images, *images.split(1))]
-    for name, output in whole.items():
-        pieces = [part[name] for part in parts if name in part]
-        if len(pieces) == len(parts) and not _alike(output, _joined(pieces, output)):
-            return named(guarded, name)
+    whole = _outputs(guarded, images)
+    for size in BATCHES:
+        parts = [_outputs(guarded, part) for part in images.split(size)]
+        for name, output in whole.items():
+            pieces = [part[name] for part in parts if name in part]
+            if len(pieces) == len(parts) and not _alike(output, _joined(pieces, output)):
+                return named(guarded, name)
     return None
 
 

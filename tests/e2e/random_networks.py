@@ -327,9 +327,7 @@ def _detector(draw: Draw, model: nn.Module, images: Tensor, classes: int) -> Dee
 
 def _validator(draw: Draw, layer: str, activation: Tensor, classes: int) -> Validator:
     reduction: nn.Module = draw(
-        st.sampled_from(
-            (Flatten(), Grid(2), Statistics(2 if activation.ndim == 3 else 1), Grid(3))
-        )
+        st.sampled_from((Flatten(), Grid(2), Statistics(2 if activation.ndim == 3 else 1), Grid(3)))
     )
     if draw(st.booleans()):
         reduction = UnitLength(reduction)
@@ -343,7 +341,7 @@ def _validator(draw: Draw, layer: str, activation: Tensor, classes: int) -> Vali
         scaling = Whitening(mean, scale.unsqueeze(1) * turn)
     rows = scaling(features).detach().double().numpy()
     solutions = [
-        Solution(rows[at :: classes][: 3 + at % 4], *_weights(3 + at % 4, len(rows[at::classes])))
+        Solution(rows[at::classes][: 3 + at % 4], *_weights(3 + at % 4, len(rows[at::classes])))
         for at in range(classes)
     ]
     gamma = 1 / rows.shape[1]
