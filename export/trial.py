@@ -26,7 +26,7 @@ def require_exportable(guarded: GuardedClassifier, images: Float[Tensor, "b c h 
 
     Args:
         guarded: in evaluation mode.
-        images: two or more; they are repeated if there are fewer than six.
+        images: two or more; they are mirrored as well if there are fewer than six.
 
     Raises:
         BadInput: at some batch it does not run; it needs gradients; it gives something else than
@@ -34,7 +34,7 @@ def require_exportable(guarded: GuardedClassifier, images: Float[Tensor, "b c h 
             numbers; what it says of an image hangs on the others of the batch. One line that names
             the module and says what to do.
     """
-    six = images[torch.arange(sum(BATCHES), device=images.device) % len(images)]
+    six = torch.cat([images, images.flip(-1), images.flip(-2)])[: sum(BATCHES)]
     buffers = {name: value.clone() for name, value in guarded.named_buffers()}
     try:
         whole = _run(guarded, six)
@@ -159,7 +159,8 @@ def _outputs(guarded: GuardedClassifier, images: Tensor) -> dict[str, Tensor]:
 def _joined(parts: Sequence[Tensor], whole: Tensor) -> Tensor | None:
     """Join the outputs for several batches along the axis that makes the whole's shape of them."""
     if all(part.shape == whole.shape for part in parts):
-        return parts[0]  # it does not depend on the images, as a table of positions does not
+        # Right if it does not depend on the images, as a table of positions does not.
+        return parts[0] if all(_alike(parts[0], part) for part in parts) else None
     if any(part.ndim != whole.ndim for part in parts):
         return None
     for axis, size in enumerate(whole.shape):

@@ -1,28 +1,11 @@
-"""Random small networks for hypothesis, and guards of random probes over them."""
+"""Random small networks for hypothesis."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import hypothesis.strategies as st
 import torch
 from hypothesis import assume
 from torch import Tensor, nn
-
-from guard.deep_validation import DeepValidation, StandardisedSum
-from guard.guarded import GuardedClassifier
-from guard.one_class_svm import OneClassSVMs, Solution
-from guard.probes import (
-    ENERGY,
-    INPUT,
-    Flatten,
-    Grid,
-    Standardisation,
-    Statistics,
-    UnitLength,
-    Whitening,
-    watch,
-)
-from guard.validators import DistanceValidator, Energy, Validator
 
 IMAGES = 80
 LARGEST = 600
@@ -99,14 +82,7 @@ class BatchStatistics(nn.Module):
         return maps - maps.mean(0, keepdim=True)
 
 
-class Random(NamedTuple):
-    """A guard over a random network, and the name of the layer that no graph can hold, if any."""
-
-    guarded: GuardedClassifier
-    images: Tensor
-    wrong: str | None
-
-
+WRONG = (Branching, FixedBatch, BatchStatistics)
 UNSUPPORTED = ("AdaptiveMaxPool2d",)
 """Those that a random network may have and that ONNX has no operation for."""
 
@@ -135,9 +111,11 @@ NORMS: Sequence[Callable[[tuple[int, int, int]], nn.Module]] = (
 )
 
 
-@st.composite
-def random_guards(draw: Draw) -> Random:
-    """Draw a network of up to five layers, its images, and a guard with up to three probes."""
+def random_network(draw: Draw) -> tuple[nn.Sequential, Tensor, int, str | None]:
+    """Draw a network of up to five layers and its images; return the number of its classes too.
+
+    The last is the name of the layer that no graph can hold, if there is one.
+    """
     seed = draw(st.integers(0, 2**31 - 1))
     torch.manual_seed(seed)
     size = draw(st.integers(5, 13)), draw(st.integers(5, 13))
@@ -145,13 +123,13 @@ def random_guards(draw: Draw) -> Random:
     images = nn.functional.interpolate(small, size, mode="bicubic").clamp(0, 1)
     classes = draw(st.integers(2, 12))
     layers, maps, wrong = [], images, None
-    for at in range(draw(st.integers(1, 5))):
+    for _ in range(draw(st.integers(1, 5))):
         found = _next(draw, maps)
         if found is not None:
             layers.append(found[0])
             maps = found[1]
-    if draw(st.integers(0, 11)) == 0:
-        kind = draw(st.sampled_from((Branching, FixedBatch, BatchStatistics)))
+    if draw(st.integers(0, 11)) == 7:
+        kind = draw(st.sampled_from(WRONG))
         layers.append(kind())
         wrong = f"body.{len(layers) - 1}"
     pooled = draw(st.booleans())
@@ -164,15 +142,9 @@ def random_guards(draw: Draw) -> Random:
     model.add_module("body", nn.Sequential(*layers))
     model.add_module("head", head)
     model.eval()
-    sound = [layer for layer in layers if not isinstance(layer, Branching | FixedBatch)]
-    _spread(nn.Sequential(*sound, head).eval(), images)
-    if wrong is not None:
-        layer, layers[-1] = layers[-1], nn.Identity()
-        model.body[-1] = layers[-1]
-    detector = _detector(draw, model, images, classes)
-    if wrong is not None:
-        model.body[-1] = layer
-    return Random(GuardedClassifier(model, detector).eval(), images, wrong)
+    # The head is spread without the layer that cannot run on any batch; it changes no shape.
+    _spread(nn.Sequential(*(one for one in layers if not isinstance(one, WRONG)), head), images)
+    return model, images, classes, wrong
 
 
 def _next(draw: Draw, maps: Tensor) -> tuple[nn.Module, Tensor] | None:
@@ -288,66 +260,3 @@ def _spread(model: nn.Module, images: Tensor) -> None:
         deviation = logits.std(0) + 1e-2 * logits.std() + 1e-6
         head.bias.copy_((head.bias - logits.mean(0)) / deviation)
         head.weight.div_(deviation.unsqueeze(1))
-
-
-def _detector(draw: Draw, model: nn.Module, images: Tensor, classes: int) -> DeepValidation:
-    names = [name for name, _ in model.named_modules() if name]
-    with torch.no_grad(), watch(model, names) as outputs:
-        logits = model(images)
-    seen = {INPUT: images, ENERGY: logits, **outputs}
-    known = [
-        name
-        for name, found in seen.items()
-        if isinstance(found, Tensor) and 1 < found.ndim < 5 and len(found) == IMAGES
-    ]
-    layers = draw(st.lists(st.sampled_from(known), min_size=1, max_size=3, unique=True))
-    label = logits.argmax(1)
-    validators = [
-        Energy(logits.logsumexp(1).quantile(0.9).expand(classes).clone())
-        if layer == ENERGY
-        else _validator(draw, layer, seen[layer], classes)
-        for layer in layers
-    ]
-    detector = DeepValidation(validators)
-    with torch.no_grad():
-        discrepancy = detector(seen, label).discrepancy
-        if draw(st.booleans()):
-            scale = 1 / (discrepancy.std(0) + 0.1)
-            table = torch.stack([discrepancy.mean(0), scale])[:, :, None].repeat(1, 1, classes)
-            detector.joining = StandardisedSum(table[0], table[1], torch.rand(len(layers)) + 0.5)
-        if draw(st.booleans()):  # thresholds per class
-            detector.offset, detector.group = torch.randn(classes) / 2, torch.arange(classes)
-        score = detector.joint(discrepancy, label)
-    detector.calibration, order = score.sort()
-    detector.calibration_group = detector.group[label[order]]
-    # Between two images, so that no verdict is a matter of rounding.
-    detector.threshold = detector.calibration[IMAGES // 2 - 1 : IMAGES // 2 + 1].mean(0, True)
-    return detector
-
-
-def _validator(draw: Draw, layer: str, activation: Tensor, classes: int) -> Validator:
-    reduction: nn.Module = draw(
-        st.sampled_from((Flatten(), Grid(2), Statistics(2 if activation.ndim == 3 else 1), Grid(3)))
-    )
-    if draw(st.booleans()):
-        reduction = UnitLength(reduction)
-    with torch.no_grad():
-        features = reduction(activation)
-    mean = features.mean(0)
-    scale = 1 / (features.std(0) + 1e-2 * features.square().mean().sqrt() + 1e-6)
-    scaling: Standardisation | Whitening = Standardisation(mean, scale)
-    if draw(st.booleans()):
-        turn = torch.randn(len(mean), min(8, len(mean))) / len(mean) ** 0.5
-        scaling = Whitening(mean, scale.unsqueeze(1) * turn)
-    rows = scaling(features).detach().double().numpy()
-    solutions = [
-        Solution(rows[at::classes][: 3 + at % 4], *_weights(3 + at % 4, len(rows[at::classes])))
-        for at in range(classes)
-    ]
-    gamma = 1 / rows.shape[1]
-    svms = OneClassSVMs.from_solutions([one._replace(gamma=gamma) for one in solutions])
-    return draw(st.sampled_from((Validator, DistanceValidator)))(layer, reduction, scaling, svms)
-
-
-def _weights(wanted: int, present: int) -> tuple[object, float, float]:
-    return torch.ones(min(wanted, present), dtype=torch.float64).numpy(), 0.5, 1.0
