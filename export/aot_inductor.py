@@ -9,9 +9,9 @@ from torch import Tensor
 from torch._inductor import config
 from torch._inductor.exc import InductorError
 
+from export.capture import capture
 from export.parity import full_float32
 from export.quiet import upstream_quiet
-from export.torch_export import capture
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 

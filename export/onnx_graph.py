@@ -1,18 +1,23 @@
 """A guarded classifier as one ONNX graph of standard operations."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 import onnx
+import onnxruntime
 import torch
 from jaxtyping import Float
 from onnx import checker, numpy_helper, shape_inference
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 from torch import Tensor
 
+from export.blame import named
+from export.capture import capture, unsupported_operation
 from export.pooling import pool_over_space
 from export.quiet import upstream_quiet
-from guard.errors import CornerguardError
+from guard.errors import BadInput
 from guard.guarded import GuardedClassifier, GuardedOutput
 
 __all__ = ["OPSET", "export_onnx"]
@@ -21,6 +26,8 @@ OPSET = 20
 """Read by ONNX Runtime since 1.17 and by TensorRT since 10."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where upstream writes the names of the modules that a node was in."""
 
 
 def export_onnx(
@@ -42,33 +49,34 @@ def export_onnx(
         metadata: written as the model's metadata properties.
 
     Raises:
-        CornerguardError: the model cannot be traced into a graph, or needs operations outside of
-            the standard domain.
+        BadInput: the model fails its trial or cannot be captured (`export.capture`), or needs what
+            ONNX has no operation for, or ONNX Runtime no kernel.
     """
     threshold = guarded.detector.threshold
+    program = capture(guarded, images)
     try:
         with upstream_quiet():
-            program = torch.onnx.export(
-                guarded,
-                (images, threshold.clone()),
+            translated = torch.onnx.export(
+                program,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=["images", "threshold"],
                 output_names=list(GuardedOutput._fields),
-                dynamic_shapes=({0: torch.export.Dim("batch")}, None),
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        raise CornerguardError(f"the model does not export to ONNX: {_reason(error)}") from None
-    model = cast(torch.onnx.ONNXProgram, program).model_proto
+        raise BadInput(unsupported_operation(guarded, program, error)) from None
+    model = cast(torch.onnx.ONNXProgram, translated).model_proto
     _make_overridable(model, threshold)
-    _require_standard(model)
+    _require_standard(guarded, model)
     pool_over_space(model)
+    _forget_sources(model)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     onnx.save(model, path)
     shape_inference.infer_shapes_path(str(path), str(path), strict_mode=True, data_prop=True)
     checker.check_model(str(path), full_check=True)
+    _require_kernels(guarded, model, path)
 
 
 def _make_overridable(model: onnx.ModelProto, threshold: Float[Tensor, "1"]) -> None:
@@ -77,21 +85,43 @@ def _make_overridable(model: onnx.ModelProto, threshold: Float[Tensor, "1"]) -> 
     model.graph.initializer.append(default)
 
 
-def _require_standard(model: onnx.ModelProto) -> None:
-    foreign = sorted(
-        {f"{node.domain}::{node.op_type}" for node in model.graph.node}
-        - {f"{domain}::{node.op_type}" for node in model.graph.node for domain in STANDARD_DOMAINS}
-    )
-    if foreign:
-        raise CornerguardError(f"the graph needs operations that are not ONNX's: {foreign[0]}")
+def _require_standard(guarded: GuardedClassifier, model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain not in STANDARD_DOMAINS:
+            raise BadInput(
+                f"{_module_of(guarded, node)}: uses {node.domain}::{node.op_type}, which is not "
+                "ONNX's; write it with torch's own operations, or put another layer in its place"
+            )
     kept = [entry for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     del model.opset_import[:]
     model.opset_import.extend(kept)
 
 
-def _reason(error: Exception) -> str:
-    """Take the first cause's first line: the exporter wraps it in pages of advice."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+def _require_kernels(guarded: GuardedClassifier, model: onnx.ModelProto, path: Path) -> None:
+    """Refuse what ONNX Runtime cannot load, such as a convolution in float64."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except NotImplemented as error:
+        found = re.search(r"implementation for (\S+?)\(\d+\) node with name '([^']+)'", str(error))
+        node = next(n for n in model.graph.node if found and n.name == found[2])
+        raise BadInput(
+            f"{_module_of(guarded, node)}: uses {node.op_type} on a type of number that ONNX "
+            "Runtime does not do it in; compute in float32"
+        ) from None
+
+
+def _module_of(guarded: GuardedClassifier, node: onnx.NodeProto) -> str:
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
+    paths = re.findall(r"'guarded\.([^']+)'", scopes)
+    return named(guarded, paths[-1] if paths else "model")
+
+
+def _forget_sources(model: onnx.ModelProto) -> None:
+    """Leave each node the name of its module; upstream adds types and, in part, source code."""
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key == SCOPES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)

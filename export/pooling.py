@@ -31,6 +31,7 @@ def pool_over_space(model: onnx.ModelProto) -> None:
             nodes.append(helper.make_node("Flatten", [pooled], [result], name=f"{node.name}_flat"))
         del graph.node[at]
         for place, new in enumerate(nodes):
+            new.metadata_props.extend(node.metadata_props)
             graph.node.insert(at + place, new)
 
 

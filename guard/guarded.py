@@ -74,4 +74,7 @@ def require_logits(output: object) -> Tensor:
     if isinstance(output, Tensor) and output.ndim == 2:
         return output
     seen = list(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
-    raise BadInput(f"model: its output is {seen}; logits [batch, class] are wanted")
+    raise BadInput(
+        f"model: its output is {seen}; logits [batch, class] are wanted; "
+        "wrap it in a module that gives them alone"
+    )

@@ -20,7 +20,7 @@ from offline.networks import small_resnet
 from tests.benchmarks.guard_overhead import random_detector
 from tests.unit.serving.tiny_bundle import write_bundle
 
-AGREED = Agreement(images=10, logits=1e-6, score=2e-6, ties=1)
+AGREED = Agreement(images=10, logits=1e-6, score=2e-6, ties=1, tolerance=1e-4)
 
 
 class Made(NamedTuple):
@@ -39,7 +39,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = write_bundle(tmp_path_factory.mktemp("inspected") / "bundle", 16, 16)
     manifest = load_bundle(folder).manifest
     export_onnx(guarded, folder / "model.onnx", images, {})
-    update = {"layer_names": detector.layers, "parity": {"model.onnx": AGREED}}
+    update = {
+        "layer_names": detector.layers,
+        "parity": {"model.onnx": {"CPUExecutionProvider": AGREED}},
+    }
     seal_bundle(folder, manifest.model_copy(update=update))
     return Made(folder, guarded, inspect_bundle(folder, measure=True))
 
