@@ -18,6 +18,7 @@ others, and the largest `ratio` of latencies in ONNX Runtime.
 """
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,6 +31,7 @@ import torch
 import typer
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 from torchvision.models import get_model
 
 from export.onnx_graph import export_onnx
@@ -178,6 +180,7 @@ def _bare_graph(model: nn.Module, whole: Path, bare: Path, images: Tensor) -> No
 
 def _bare_torchscript(model: nn.Module, whole: Path, bare: Path, images: Tensor) -> None:
     with upstream_quiet(), torch.no_grad():
+        warnings.simplefilter("ignore", TracerWarning)  # of shapes that Python checks
         torch.jit.save(torch.jit.trace(model, images, check_trace=False), str(bare))
 
 

@@ -44,7 +44,7 @@ def photographs(count: int, side: int, seed: int) -> Float[Tensor, "count 3 side
         top, left = between(0, height - size), between(0, width - size)
         crop = photograph[None, :, top : top + size, left : left + size].float() / 255
         crops.append(functional.interpolate(crop, (side, side), mode="bilinear", antialias=True))
-    return torch.cat(crops)
+    return torch.cat(crops).clamp(0, 1)
 
 
 @torch.no_grad()
