@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import onnxruntime
 
-__all__ = ["PROVIDERS", "Overhead", "Provider", "measure_overhead", "onnx_run"]
+__all__ = ["PROVIDERS", "THREADS", "Overhead", "Provider", "measure_overhead", "onnx_run"]
 
 Provider = Literal["cpu", "cuda"]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -30,6 +30,15 @@ class Overhead(NamedTuple):
     quartiles: tuple[float, float]
     ratio_of_fastest: float
     bare_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Round the figures to the digits that mean something."""
+        return {
+            "ratio": round(self.ratio, 4),
+            "quartiles": [round(quartile, 4) for quartile in self.quartiles],
+            "ratio_of_fastest": round(self.ratio_of_fastest, 4),
+            "bare_ms": round(self.bare_ms, 3),
+        }
 
 
 def measure_overhead(

@@ -4,14 +4,12 @@
         [--save FILE]
 
 Both graphs come of one export: the bare one is the guarded one without what its logits do not need.
-They run in ONNX Runtime, two threads, one process, one after the other in pairs of alternating
-order, after a warm-up. `ratio` is the median over the pairs, `quartiles` its spread;
-`ratio_of_fastest`, of the fastest run of each, is what remains where the machine is busy.
+They run in ONNX Runtime, two threads, one process, in interleaved pairs
+(`export.overhead.Overhead` says what the figures are).
 
-Latency depends on sizes, not on values: the weights are random, and so are the SVMs, whose tensors
-have the sizes that fitting with the named settings gives: fitting a thousand classes of noise would
-tell no more. `operations` counts the floating-point operations of one run from the shapes in the
-graphs (`export.operations`).
+Latency depends on sizes, not on values: the weights are random, and so are the SVMs
+(`tests.benchmarks.random_detector`). `operations` counts the floating-point operations of one run
+from the shapes in the graphs (`export.operations`).
 
 The CIFAR network is guarded as detection is measured, by the default settings. On ImageNet's
 thousand classes the image, the last four blocks and the energy are watched, with 64 components (the
@@ -25,33 +23,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NamedTuple
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
 import typer
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import mobilenet_v3_large, resnet50, vit_b_16
 
 from export.onnx_graph import export_onnx
 from export.operations import operations
-from export.overhead import Provider, measure_overhead, onnx_run
-from guard.deep_validation import DeepValidation, StandardisedSum
+from export.overhead import measure_overhead, onnx_run
 from guard.guarded import GuardedClassifier
-from guard.one_class_svm import OneClassSVMs, Solution
-from guard.probes import ENERGY, Standardisation, Whitening
+from guard.probes import ENERGY
 from guard.storage import write_json
-from guard.validators import Energy, Validator
 from offline.fitting import FitSettings
-from offline.fitting.features import activations_of, reduction_for
-from offline.fitting.fit import watched_layers
 from offline.networks import small_resnet
 from tests.benchmarks.provenance import provenance
+from tests.benchmarks.random_detector import random_detector, watched
 from tests.benchmarks.subjects import CIFAR_NETWORK
 
-__all__ = ["CASES", "Case", "benchmark", "random_detector"]
-
-CALIBRATION_IMAGES = 5000
+__all__ = ["CASES", "Case", "benchmark"]
 
 
 class Case(NamedTuple):
@@ -111,81 +102,13 @@ def benchmark(case: Case, pairs: int, provider: Provider) -> dict[str, Any]:
         onnx.utils.extract_model(str(whole), str(bare), ["images"], ["logits"])
         counts = [operations(onnx.load(path), case.batch).total() for path in (bare, whole)]
         runs = [onnx_run(path, images.numpy(), provider) for path in (bare, whole)]
-        found = measure_overhead(runs[0], runs[1], pairs)
+        latency = measure_overhead(*runs, pairs)
     return {
-        "ratio": round(found.ratio, 4),
-        "quartiles": [round(quartile, 4) for quartile in found.quartiles],
-        "ratio_of_fastest": round(found.ratio_of_fastest, 4),
+        **latency.to_json(),
         "bar": case.bar,
-        "bare_ms": round(found.bare_ms, 3),
         "operations": {"bare": counts[0], "added": counts[1] - counts[0]},
-        "watched": _watched(guarded.detector),
+        "watched": watched(guarded.detector),
     }
-
-
-def random_detector(model: nn.Module, images: Tensor, settings: FitSettings) -> DeepValidation:
-    """Build a detector of the sizes that fitting gives, with random values."""
-    layers = watched_layers(model, images, settings)
-    with torch.no_grad():
-        classes = model(images).shape[1]
-    seen, _ = activations_of(model, images, layers, classes)
-    draw = np.random.default_rng(0)
-    detector = DeepValidation(
-        [
-            Energy(torch.full((classes,), 20.0))
-            if layer == ENERGY
-            else _validator(layer, seen[layer], images.shape, classes, settings, draw)
-            for layer in layers
-        ]
-    )
-    table = torch.ones(len(layers), classes)
-    detector.joining = StandardisedSum(table, table.clone(), torch.ones(len(layers)))
-    detector.calibration = torch.randn(CALIBRATION_IMAGES).sort().values
-    detector.calibration_group = torch.zeros(CALIBRATION_IMAGES, dtype=torch.int64)
-    detector.threshold = torch.zeros(1)
-    return detector
-
-
-def _validator(
-    layer: str,
-    activation: Tensor,
-    shape: torch.Size,
-    classes: int,
-    settings: FitSettings,
-    draw: np.random.Generator,
-) -> Validator:
-    reduction = reduction_for(layer, settings, activation, shape)
-    features = reduction(activation).shape[1]
-    scaling: Standardisation | Whitening = Standardisation(
-        torch.zeros(features), torch.ones(features)
-    )
-    components = features
-    if settings.scaling == "whiten":
-        components = min(features, settings.components)
-        scaling = Whitening(torch.zeros(features), torch.randn(features, components) / features)
-    vectors = min(settings.max_vectors or settings.max_per_class, settings.max_per_class)
-    gamma = 2 / components
-    solutions = [
-        Solution(draw.normal(size=(vectors, components)), np.ones(vectors), 0.5, gamma)
-        for _ in range(classes)
-    ]
-    return Validator(layer, reduction, scaling, OneClassSVMs.from_solutions(solutions))
-
-
-def _watched(detector: DeepValidation) -> dict[str, Any]:
-    watched: dict[str, Any] = {}
-    for validator in detector.validators:
-        if isinstance(validator, Validator):
-            classes, vectors, augmented = validator.svms.vectors.shape
-            watched[validator.layer] = {
-                "features": len(validator.scaling.mean),
-                "components": augmented - 2,
-                "classes": classes,
-                "vectors_per_class": vectors,
-            }
-        else:
-            watched[str(validator.layer)] = {}
-    return watched
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from guard.errors import BadBundle
 from guard.guarded import GuardedClassifier
 from offline.fitting import FitSettings
 from offline.networks import small_resnet
-from tests.benchmarks.guard_overhead import random_detector
+from tests.benchmarks.random_detector import random_detector
 from tests.unit.serving.tiny_bundle import write_bundle
 
 AGREED = Agreement(images=10, logits=1e-6, score=2e-6, ties=1, tolerance=1e-4)
