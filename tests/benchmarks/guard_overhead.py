@@ -32,7 +32,7 @@ from torchvision.models import mobilenet_v3_large, resnet50, vit_b_16
 
 from export.onnx_graph import export_onnx
 from export.operations import operations
-from export.overhead import measure_overhead, onnx_run
+from export.overhead import Provider, measure_overhead, onnx_run
 from guard.guarded import GuardedClassifier
 from guard.probes import ENERGY
 from guard.storage import write_json
