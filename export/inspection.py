@@ -23,7 +23,7 @@ from guard.settings import Settings
 __all__ = ["Inspection", "Layer", "Share", "inspect_bundle", "tables"]
 
 PAIRS = 30
-TABLE = re.compile(r"detector\.validators\.(\d+)\.(.+)")
+TABLE = re.compile(r"(?:guarded\.)?detector\.validators\.(\d+)\.(.+)")
 SHOWN_CLASSES = 12
 
 

@@ -55,8 +55,8 @@ def test_the_layers_keep_what_the_modules_buffers_are(made: Made) -> None:
         shapes = {name: tuple(buffer.shape) for name, buffer in validator.named_buffers()}
         assert layer.tables
         assert layer.tables.items() <= shapes.items()
-        # The log ratio needs no norms; of means that are all the same, the graph keeps one.
-        assert set(shapes) - set(layer.tables) <= {"svms.norms", "scaling.mean"}
+        # The log ratio needs neither norms nor offsets; of equal means the graph keeps one.
+        assert set(shapes) - set(layer.tables) <= {"svms.norms", "svms.offsets", "scaling.mean"}
         assert layer.size == sum(4 * torch.Size(shape).numel() for shape in layer.tables.values())
 
 
