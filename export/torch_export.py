@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from export.image_size import dynamic_axes
 from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
@@ -27,14 +28,13 @@ def export_program(
     Raises:
         CornerguardError: the model cannot be captured, for data-dependent control flow for example.
     """
-    batch = torch.export.Dim("batch")
     try:
         with upstream_quiet():
             program = torch.export.export(
                 _Unnamed(guarded),
                 # The file keeps its example: blank, not the user's own images.
                 (torch.zeros_like(images), guarded.detector.threshold.clone()),
-                dynamic_shapes=({0: batch}, None),
+                dynamic_shapes=(dynamic_axes(guarded), None),
                 strict=False,
             )
             torch.export.save(program, str(path))

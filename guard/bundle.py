@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from guard.errors import BadBundle
+from guard.errors import BadBundle, BadInput
 from guard.settings import Settings
 from guard.storage import sha256_of, write_text
 
@@ -22,6 +22,7 @@ __all__ = [
     "Bundle",
     "Manifest",
     "TensorSpec",
+    "Variant",
     "load_bundle",
     "seal_bundle",
 ]
@@ -29,7 +30,6 @@ __all__ = [
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "guard.json"
 ONNX_NAME = "model.onnx"
-
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
@@ -56,6 +56,32 @@ class Agreement(Settings):
     ties: int = Field(ge=0)
 
 
+class Variant(Settings):
+    """A graph of lower precision beside the float32 one, calibrated for itself: its scores moved.
+
+    Attributes:
+        file: the graph.
+        threshold: its own.
+        calibration_size: clean images that the threshold stands on.
+        images: how many real images it was compared with the float32 module on.
+        same_labels, same_verdicts: the shares of them on which they agree.
+        false_alarm_rate: the share of them, which are clean, above the threshold.
+        engine: what gave these figures: an execution provider of ONNX Runtime, or `torch`, where
+            none that is present runs the file.
+        file_images: on how many of them the file itself was run.
+    """
+
+    file: str = Field(pattern=r"^model\.[a-z0-9]+\.onnx$")
+    threshold: float
+    calibration_size: int = Field(ge=1)
+    images: int = Field(ge=1)
+    same_labels: float = Field(ge=0, le=1)
+    same_verdicts: float = Field(ge=0, le=1)
+    false_alarm_rate: float = Field(ge=0, le=1)
+    engine: str
+    file_images: int = Field(ge=1)
+
+
 class Manifest(Settings):
     """What `guard.json` says of a bundle."""
 
@@ -70,7 +96,11 @@ class Manifest(Settings):
     layer_names: tuple[str, ...] = Field(min_length=1, description="of `discrepancy`, in order")
     data_fingerprint: str = Field(description="SHA-256 of the data that it was fitted on")
     package_versions: dict[str, str] = Field(description="what wrote the bundle")
+    calibrated_size: tuple[int, int] | None = Field(
+        None, description="height and width of the images that the scores are calibrated at"
+    )
     parity: dict[str, Agreement] = Field({}, description="by exported file")
+    variants: dict[str, Variant] = Field({}, description="graphs of lower precision")
     files: dict[str, Sha256] = Field({}, description="every other file of the bundle: its SHA-256")
     digest: Sha256 | Literal[""] = Field("", description="SHA-256 of the manifest without this")
 
@@ -80,6 +110,20 @@ class Manifest(Settings):
         channels, height, width = self.inputs[0].shape[1:]
         return channels, height if height > 0 else None, width if width > 0 else None
 
+    def graph(self, precision: str = "float32") -> tuple[str, float]:
+        """Return the file of a precision's graph, and its threshold.
+
+        Raises:
+            BadInput: the bundle has no such precision.
+        """
+        if precision == "float32":
+            return ONNX_NAME, self.threshold
+        if precision not in self.variants:
+            present = ", ".join(["float32", *self.variants])
+            raise BadInput(f"precision: {precision!r} is not in the bundle; there are: {present}")
+        variant = self.variants[precision]
+        return variant.file, variant.threshold
+
 
 class Bundle(NamedTuple):
     """A bundle whose every file was found whole."""
@@ -87,10 +131,13 @@ class Bundle(NamedTuple):
     path: Path
     manifest: Manifest
 
-    @property
-    def onnx_path(self) -> Path:
-        """Where the graph is."""
-        return self.path / ONNX_NAME
+    def onnx_path(self, precision: str = "float32") -> Path:
+        """Return where the graph of a precision is.
+
+        Raises:
+            BadInput: the bundle has no such precision.
+        """
+        return self.path / self.manifest.graph(precision)[0]
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -112,7 +159,8 @@ def load_bundle(folder: Path) -> Bundle:
         parts = PurePosixPath(name).parts
         if not parts or name != "/".join(parts) or ".." in parts or "\\" in name or ":" in name:
             raise BadBundle(f"{folder}: the file name {name!r} points outside the bundle")
-    for name in sorted({ONNX_NAME, *manifest.files} - present):
+    graphs = {ONNX_NAME, *(variant.file for variant in manifest.variants.values())}
+    for name in sorted((graphs | set(manifest.files)) - present):
         raise BadBundle(f"{folder / name}: is missing")
     for name in sorted(present - set(manifest.files) - {MANIFEST_NAME}):
         raise BadBundle(f"{folder / name}: is not listed in {MANIFEST_NAME}")

@@ -45,6 +45,8 @@ class ServeSettings(Settings):
     """Port of `/metrics`, `/livez` and `/readyz`; 0 takes a free one."""
     name: str | None = Field(default=None, min_length=1)
     """What clients call the model; by default the name of the bundle's folder."""
+    precision: str = "float32"
+    """Which of the bundle's graphs is run; each has its own calibrated threshold."""
     threads: int = Field(default=0, ge=0)
     """Threads of one run of the model; 0 takes one for each CPU core."""
     decode_threads: int = Field(default=2, ge=1)

@@ -9,8 +9,8 @@ from scipy.stats import betabinom
 from torch import nn
 from torchvision.models import get_model
 
-from export import export_bundle
-from export.bundle import Format
+from export import ExportSettings, export_bundle
+from export.settings import Format
 from guard.guarded import GuardedClassifier
 from offline.datasets import ArrayImages
 from offline.fitting import FitSettings, fit_deep_validation
@@ -77,7 +77,7 @@ def test_a_network_of_torchvision_fits_and_exports(name: str, tmp_path: Path) ->
         class_names=CLASSES,
         images=test_set,
         data_fingerprint=fit_set.fingerprint(),
-        formats=formats,
+        settings=ExportSettings(formats=formats),
     )
     assert manifest.layer_names == detector.layers
     files = {"torchscript": "model.ts", "torch_export": "model.pt2"}
