@@ -80,16 +80,12 @@ def export_bundle(
         with replace_directory(folder) as aside:
             parity = _write_graphs(module, aside, examples, manifest, settings)
             variants = {}
-            for precision in settings.precisions if calibration else ():
-                variants[precision] = write_variant(
-                    guarded,
-                    precision,
-                    aside,
-                    examples,
-                    calibration,
-                    metadata_of(manifest),
-                    settings,
-                )
+            if calibration is not None:
+                said = metadata_of(manifest)
+                for precision in settings.precisions:
+                    variants[precision] = write_variant(
+                        guarded, precision, aside, examples, calibration, said, settings
+                    )
             if report is not None:
                 shutil.copytree(report, aside / "report", symlinks=True)
             made = {"parity": parity, "variants": variants}

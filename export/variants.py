@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnx
 import torch
 from jaxtyping import Float
-from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, NotImplemented
 from torch import Tensor
 
+from export.graph_calibration import require_calibrated, set_calibration
 from export.image_size import sized
 from export.images import Calibration
 from export.low_precision import LowPrecision
-from export.onnx_graph import export_onnx, write_graph
+from export.onnx_graph import export_onnx
 from export.quantisation import quantise
 from export.runners import Runner, onnx_runner, run_batch
 from export.settings import ExportSettings, Precision
@@ -84,7 +83,7 @@ def write_variant(
         calibration.apply(detector, discrepancy, label)
     except BadInput as error:
         raise CornerguardError(f"{path.name}: {error}; leave {precision} out") from None
-    _set_calibration(path, detector, {**metadata, "cornerguard.precision": precision})
+    set_calibration(path, detector, {**metadata, "cornerguard.precision": precision})
     if module is not None:
         module.detector = detector
     found = _compare(guarded, _engine(path, module), images, path, detector)
@@ -158,23 +157,6 @@ def _array(output: Any) -> np.ndarray:
     return np.asarray(output.cpu() if isinstance(output, Tensor) else output)
 
 
-def _set_calibration(path: Path, detector: DeepValidation, metadata: Mapping[str, str]) -> None:
-    """Put what a calibration sets into the graph, under the names that the exporter kept."""
-    model = onnx.load(path)
-    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
-    for name, buffer in detector.named_buffers():
-        if name.startswith("validators."):
-            continue
-        wanted = numpy_helper.from_array(buffer.cpu().numpy())
-        wanted.name = "threshold" if name == "threshold" else f"detector.{name}"
-        if wanted.name in initializers:
-            initializers[wanted.name].CopyFrom(wanted)
-    del model.metadata_props[:]
-    for key, value in metadata.items():
-        model.metadata_props.add(key=key, value=value)
-    write_graph(model, path)
-
-
 def _compare(
     guarded: GuardedClassifier,
     engine: _Engine,
@@ -184,7 +166,7 @@ def _compare(
 ) -> Variant:
     ours = _answers(guarded, images.split(BATCH), "the model")
     theirs = _answers(engine.run, images.split(BATCH), path.name)
-    _require_calibrated(theirs, detector, path.name)
+    require_calibrated(theirs, detector, path.name)
     if not engine.runs_the_file:
         _require_reference(path, theirs, images[:REFERENCE_IMAGES], detector)
     return Variant(
@@ -200,21 +182,6 @@ def _compare(
     )
 
 
-def _require_calibrated(said: Answers, detector: DeepValidation, name: str) -> None:
-    """Hold scores and p-values against the calibrated detector, given the same discrepancies."""
-    device = detector.threshold.device
-    discrepancy, label, score = (
-        torch.from_numpy(said[field]).to(device) for field in ("discrepancy", "label", "score")
-    )
-    with torch.no_grad():
-        expected = detector.joint(discrepancy, label)
-        p_value = detector.p_value(score, label).cpu().numpy()
-    same_score = torch.allclose(score, expected, rtol=1e-4, atol=1e-4, equal_nan=True)
-    same_verdict = (said["valid"] == (score <= detector.threshold).cpu().numpy()).all()
-    if not (same_score and same_verdict and np.allclose(said["p_value"], p_value, atol=1e-6)):
-        raise CornerguardError(f"{name}: the graph does not hold what its calibration set")
-
-
 def _require_reference(
     path: Path, said: Answers, images: Float[Tensor, "n c h w"], detector: DeepValidation
 ) -> None:
@@ -225,12 +192,11 @@ def _require_reference(
     """
     reference = ReferenceEvaluator(str(path))
 
-    def run(batch: Tensor) -> Sequence[np.ndarray]:
-        outputs: Sequence[np.ndarray] = reference.run(None, {"images": batch.cpu().numpy()})
-        return outputs
+    def run(batch: Tensor) -> Sequence[Any]:
+        return list(reference.run(None, {"images": batch.cpu().numpy()}))
 
     found = _answers(run, images.split(BATCH), path.name)
-    _require_calibrated(found, detector, path.name)
+    require_calibrated(found, detector, path.name)
     logits = said["logits"][: len(images)]
     size = np.sqrt(np.square(logits).mean())
     worst = float(np.abs(found["logits"] - logits).max() / size)
