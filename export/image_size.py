@@ -11,7 +11,7 @@ from export.settings import ImageSize
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 
-__all__ = ["AnySize", "Resized", "dynamic_axes", "other_sizes", "sized"]
+__all__ = ["AnySize", "Resized", "dynamic_axes", "named_axes", "other_sizes", "sized"]
 
 CHECKED_IMAGES = 64
 """At each of the other sizes."""
@@ -61,10 +61,17 @@ def sized(
 
 def dynamic_axes(guarded: GuardedClassifier) -> dict[int, Any]:
     """Return which axes of the images are of any size in the graph, for `torch.export`."""
-    axes = {0: torch.export.Dim("batch")}
-    if isinstance(guarded, AnySize):
-        axes |= {2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    return axes
+    if not isinstance(guarded, AnySize):
+        return {0: torch.export.Dim("batch")}
+    # Not named dimensions: those take every size or none, and few networks take the smallest.
+    return dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+
+
+def named_axes(guarded: GuardedClassifier) -> dict[int, Any]:
+    """Return the same for `torch.onnx.export`, which names such axes."""
+    if not isinstance(guarded, AnySize):
+        return dynamic_axes(guarded)
+    return {0: "batch", 2: "height", 3: "width"}
 
 
 def other_sizes(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from onnx import checker, numpy_helper, shape_inference
 from torch import Tensor
 
-from export.image_size import AnySize, dynamic_axes
+from export.image_size import AnySize, named_axes
 from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier, GuardedOutput
@@ -65,7 +65,7 @@ def export_onnx(
                 optimize=not bfloat16,
                 input_names=["images", "threshold"],
                 output_names=list(GuardedOutput._fields),
-                dynamic_shapes=(dynamic_axes(guarded), None),
+                dynamic_shapes=(named_axes(guarded), None),
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from onnx.reference import ReferenceEvaluator
-from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph, NotImplemented
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 from torch import Tensor
 
 from export.graph_calibration import require_calibrated, set_calibration
@@ -113,7 +113,7 @@ class _Engine(NamedTuple):
 def _engine(path: Path, module: GuardedClassifier | None) -> _Engine:
     try:
         return _Engine("CPUExecutionProvider", onnx_runner(path), True)
-    except (NotImplemented, InvalidGraph) as error:
+    except (Fail, InvalidGraph, NotImplemented) as error:
         if module is None:
             raise CornerguardError(f"{path.name}: does not load: {error}") from None
         return _Engine("torch", module, False)
