@@ -14,7 +14,7 @@ from torch import Tensor
 
 from export.graph_calibration import require_calibrated, set_calibration
 from export.image_size import sized
-from export.images import Calibration
+from export.images import Calibration, Images
 from export.low_precision import LowPrecision
 from export.onnx_graph import export_onnx
 from export.quantisation import quantise
@@ -75,8 +75,8 @@ def write_variant(
         module = _lowered(guarded, precision, settings, images[:2])
         export_onnx(module, path, images[:2], {})
     detector = copy.deepcopy(guarded.detector)
-    clean = _stream(calibration.images, images.device)
-    said = _answers(_engine(path, module).run, track(clean, f"Calibrating {precision}"), path.name)
+    clean = _stream(calibration.images, images.device, f"Calibrating {precision}")
+    said = _answers(_engine(path, module).run, clean, path.name)
     device = detector.threshold.device
     discrepancy, label = (torch.from_numpy(said[f]).to(device) for f in ("discrepancy", "label"))
     try:
@@ -139,8 +139,9 @@ def _lowered(
     return module
 
 
-def _stream(images: Any, device: torch.device) -> Iterable[Tensor]:
-    for piece in torch.arange(len(images)).split(BATCH):
+def _stream(images: Images, device: torch.device, what: str) -> Iterable[Tensor]:
+    pieces = torch.arange(len(images)).split(BATCH)
+    for piece in track(pieces, what, len(pieces)):
         yield images.fetch(piece).to(device)
 
 

@@ -62,7 +62,9 @@ def run(path: Path, images: torch.Tensor) -> dict[str, np.ndarray]:
 def require_same(found: dict[str, np.ndarray], expected: GuardedOutput) -> None:
     for field in COMPARED:
         wanted = getattr(expected, field).numpy()
-        np.testing.assert_allclose(found[field], wanted, rtol=1e-3, atol=1e-3, err_msg=field)
+        # The images are the calibration images: rounding decides whether one counts itself.
+        near = 0.01 if field == "p_value" else 1e-3
+        np.testing.assert_allclose(found[field], wanted, rtol=1e-3, atol=near, err_msg=field)
 
 
 @pytest.mark.parametrize("image_size", ["any", "resized"])
