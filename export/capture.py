@@ -1,5 +1,6 @@
 """From a guarded model to a `torch.export` program: what every other format is checked by."""
 
+import copy
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from export.blame import named, running_modules
+from export.image_size import dynamic_axes
 from export.quiet import upstream_quiet
 from export.trial import first_line, require_exportable
 from guard.errors import BadInput
@@ -34,10 +36,10 @@ def capture(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> Exp
         try:
             with upstream_quiet():
                 program = torch.export.export(
-                    _Unnamed(guarded),
+                    _unnamed(guarded),
                     # The program keeps its example: blank, not the user's own images.
                     (torch.zeros_like(images), guarded.detector.threshold.clone()),
-                    dynamic_shapes=({0: torch.export.Dim("batch")}, None),
+                    dynamic_shapes=(dynamic_axes(guarded), None),
                     strict=False,
                 )
         except Exception as error:  # a model's own code may raise anything
@@ -76,7 +78,7 @@ def _path_of(program: ExportedProgram, operation: str) -> str | None:
     for node in program.graph.nodes:
         if node.op == "call_function" and _name(node.target).endswith(base):
             paths = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
-            return str(paths[-1]).removeprefix("guarded.") if paths else None
+            return str(paths[-1]) if paths else None
     return None
 
 
@@ -112,14 +114,17 @@ def _place(text: str) -> str:
     return f" ({Path(frames[0][0]).name}:{frames[0][1]})" if frames else ""
 
 
-class _Unnamed(nn.Module):
-    """Answers with a plain tuple, because a named one can only be read where its class is."""
+def _unnamed(guarded: GuardedClassifier) -> nn.Module:
+    """Return a twin that answers with a plain tuple: a named one needs its class to be read.
 
-    def __init__(self, guarded: GuardedClassifier) -> None:
-        super().__init__()
-        self.guarded = guarded
+    A twin and no module around it, so that parameters and scopes keep their names.
+    """
+    kind = type(guarded)
 
-    def forward(
-        self, images: Float[Tensor, "b c h w"], threshold: Float[Tensor, "1"]
-    ) -> tuple[Tensor, ...]:
-        return tuple(self.guarded(images, threshold))
+    class Unnamed(kind):  # type: ignore[misc, valid-type]
+        def forward(self, images: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
+            return tuple(super().forward(images, threshold))
+
+    twin = copy.copy(guarded)
+    twin.__class__ = Unnamed
+    return twin

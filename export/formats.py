@@ -1,8 +1,8 @@
 """The files of a bundle: each is written, then compared with the module wherever it can run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from export.runners import (
     program_runner,
     torchscript_runner,
 )
+from export.settings import Format
 from export.torch_export import export_program
 from export.torchscript import export_torchscript
 from guard.bundle import Agreement
@@ -26,28 +27,28 @@ from guard.guarded import GuardedClassifier
 from guard.progress import CONSOLE
 from guard.serving.providers import TENSORRT, listed
 
-__all__ = ["PROVIDER_TOLERANCES", "Format", "compare_onnx", "require_format", "write_format"]
-
-Format = Literal["torchscript", "torch_export", "aot_inductor"]
-"""Beside ONNX: `model.ts` (deprecated upstream), `model.pt2`, and `model.aot.pt2`, machine code."""
+__all__ = ["PROVIDER_TOLERANCES", "compare_onnx", "require_format", "write_format"]
 
 PROVIDER_TOLERANCES = {TENSORRT: 1e-2}
 """TensorRT multiplies in TF32, with 10 bits; every other provider is held to `TOLERANCE`."""
 
 
 def compare_onnx(
-    guarded: GuardedClassifier, path: Path, images: Float[Tensor, "n c h w"], picture: Path
+    guarded: GuardedClassifier,
+    path: Path,
+    images: Sequence[Float[Tensor, "_ c _ _"]],
+    picture: Path,
 ) -> dict[str, Agreement]:
     """Compare an ONNX file on every execution provider that works here; say which do not.
 
     Args:
         guarded: what the file was made from.
         path: the ONNX file.
-        images: real ones.
+        images: real ones, and where the graph takes any size, others of other sizes.
         picture: where the worst image of a mismatch is written, as PNG.
 
     Returns:
-        By provider.
+        By provider, on the first of `images`.
 
     Raises:
         Mismatch: it differs on one of them.
@@ -68,14 +69,14 @@ def compare_onnx(
 def write_format(
     guarded: GuardedClassifier,
     folder: Path,
-    images: Float[Tensor, "n c h w"],
+    images: Sequence[Float[Tensor, "_ c _ _"]],
     kind: Format,
     picture: Path,
 ) -> dict[str, dict[str, Agreement]]:
     """Write one file beside the ONNX one, and compare it on the device that the model is on.
 
     Returns:
-        By file, then by device.
+        By file, then by device, on the first of `images`.
 
     Raises:
         Mismatch: it differs.
@@ -83,7 +84,7 @@ def write_format(
     """
     name, write, open_runner = _WRITERS[kind]
     threshold = guarded.detector.threshold
-    write(guarded, folder / name, images[:2])
+    write(guarded, folder / name, images[0][:2])
     run = open_runner(folder / name, threshold)
     agreement = _require_parity(guarded, run, images, name, TOLERANCE, picture)
     return {name: {threshold.device.type: agreement}}
@@ -115,17 +116,20 @@ _WRITERS: dict[Format, _Writer] = {
 def _require_parity(
     guarded: GuardedClassifier,
     run: Runner,
-    images: Tensor,
+    images: Sequence[Tensor],
     name: str,
     tolerance: float,
     picture: Path,
 ) -> Agreement:
     """Compare; of a mismatch keep the worst image where a person can look at it."""
-    try:
-        return require_parity(guarded, run, images, name, tolerance)
-    except Mismatch as error:
-        _write_picture(images[error.image], picture)
-        raise Mismatch(f"{error}; the image is {picture}", error.image) from None
+    found = []
+    for batch in images:
+        try:
+            found.append(require_parity(guarded, run, batch, name, tolerance))
+        except Mismatch as error:
+            _write_picture(batch[error.image], picture)
+            raise Mismatch(f"{error}; the image is {picture}", error.image) from None
+    return found[0]
 
 
 def _write_picture(image: Float[Tensor, "c h w"], path: Path) -> None:

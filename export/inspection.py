@@ -23,7 +23,7 @@ from guard.settings import Settings
 __all__ = ["Inspection", "Layer", "Share", "inspect_bundle", "tables"]
 
 PAIRS = 30
-TABLE = re.compile(r"(?:guarded\.)?detector\.validators\.(\d+)\.(.+)")
+TABLE = re.compile(r"detector\.validators\.(\d+)\.(.+)")
 SHOWN_CLASSES = 12
 
 
@@ -110,12 +110,12 @@ def inspect_bundle(
     image = channels, height or size, width or size
     try:
         # The weights of a graph beyond 2 GB lie beside it; only their shapes are wanted.
-        whole = onnx.load(str(opened.onnx_path), load_external_data=False)
+        whole = onnx.load(str(opened.onnx_path()), load_external_data=False)
         bare = onnx.utils.Extractor(whole).extract_model(["images"], ["logits"])
         counts = [operations(graph, 1, image[1:]).total() for graph in (bare, whole)]
     except (DecodeError, InferenceError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise BadBundle(f"{opened.onnx_path}: is not a guarded graph: {reason}") from None
+        raise BadBundle(f"{opened.onnx_path()}: is not a guarded graph: {reason}") from None
     weights = [sum(map(_size, graph.graph.initializer)) for graph in (bare, whole)]
     counted = Share(model=counts[0], detector=counts[1] - counts[0])
     return Inspection(
@@ -202,8 +202,8 @@ def _measured(bundle: Bundle, image: tuple[int, int, int]) -> Overhead:
     images = np.random.default_rng(0).random((1, *image), np.float32)
     with TemporaryDirectory() as aside:
         bare = Path(aside) / "bare.onnx"
-        onnx.utils.extract_model(str(bundle.onnx_path), str(bare), ["images"], ["logits"])
-        runs = [onnx_run(path, images) for path in (bare, bundle.onnx_path)]
+        onnx.utils.extract_model(str(bundle.onnx_path()), str(bare), ["images"], ["logits"])
+        runs = [onnx_run(path, images) for path in (bare, bundle.onnx_path())]
         return measure_overhead(runs[0], runs[1], PAIRS)
 
 

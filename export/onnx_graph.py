@@ -15,15 +15,22 @@ from torch import Tensor
 
 from export.blame import named
 from export.capture import capture, unsupported_operation
+from export.image_size import named_axes
 from export.pooling import pool_over_space
 from export.quiet import upstream_quiet
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier, GuardedOutput
 
-__all__ = ["OPSET", "export_onnx"]
+__all__ = ["OPSET", "export_onnx", "write_graph"]
 
 OPSET = 20
 """Read by ONNX Runtime since 1.17 and by TensorRT since 10."""
+
+BFLOAT16_OPSET = 22
+"""The first in which convolutions and pooling are defined for bfloat16."""
+
+SINGLE_FILE_BYTES = 2**31 - 2**26
+"""Of weights: protobuf writes no message above 2 GiB, of which 64 MiB are left for the nodes."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
 SCOPES = "pkg.torch.onnx.name_scopes"
@@ -36,16 +43,16 @@ def export_onnx(
     images: Float[Tensor, "b c h w"],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write the graph as a single file.
+    """Write the graph; see `write_graph` for where its weights are.
 
-    Inputs: `images` [batch, channel, height, width] with any batch, and `threshold` [1], which the
-    caller may leave out: it is an initializer, the calibrated value, that an input overrides.
-    Outputs: the fields of `GuardedOutput`, in order.
+    Inputs: `images` [batch, channel, height, width] with any batch, and any height and width if it
+    is an `AnySize`, and `threshold` [1], which the caller may leave out: it is an initializer, the
+    calibrated value, that an input overrides. Outputs: the fields of `GuardedOutput`, in order.
 
     Args:
         guarded: in evaluation mode.
         path: the file to write.
-        images: two or more, of the size that the graph is to take.
+        images: two or more, of the size that the graph is to take, or of any.
         metadata: written as the model's metadata properties.
 
     Raises:
@@ -54,14 +61,19 @@ def export_onnx(
     """
     threshold = guarded.detector.threshold
     program = capture(guarded, images)
+    # The optimiser folds batch norms into convolutions through NumPy, which has no bfloat16: the
+    # weights would come out as float32.
+    bfloat16 = any(parameter.dtype is torch.bfloat16 for parameter in guarded.parameters())
     try:
         with upstream_quiet():
             translated = torch.onnx.export(
                 program,
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=BFLOAT16_OPSET if bfloat16 else OPSET,
+                optimize=not bfloat16,
                 input_names=["images", "threshold"],
                 output_names=list(GuardedOutput._fields),
+                dynamic_shapes=(named_axes(guarded), None),
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
@@ -73,10 +85,23 @@ def export_onnx(
     _forget_sources(model)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
-    onnx.save(model, path)
+    write_graph(model, path)
+    if not bfloat16:  # which ONNX Runtime has no kernels for on a CPU
+        _require_kernels(guarded, model, path)
+
+
+def write_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph with all its shapes, checked: one file, or two above protobuf's 2 GiB.
+
+    Then the weights lie in `PATH.data`, which the graph names and which must lie beside it.
+    """
+    data = path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)  # onnx.save would append to it
+    weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    large = weights > SINGLE_FILE_BYTES
+    onnx.save(model, path, save_as_external_data=large, location=data.name)
     shape_inference.infer_shapes_path(str(path), str(path), strict_mode=True, data_prop=True)
     checker.check_model(str(path), full_check=True)
-    _require_kernels(guarded, model, path)
 
 
 def _make_overridable(model: onnx.ModelProto, threshold: Float[Tensor, "1"]) -> None:
@@ -115,7 +140,7 @@ def _require_kernels(guarded: GuardedClassifier, model: onnx.ModelProto, path: P
 
 def _module_of(guarded: GuardedClassifier, node: onnx.NodeProto) -> str:
     scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
-    paths = re.findall(r"'guarded\.([^']+)'", scopes)
+    paths = re.findall(r"'((?:model|detector)\b[^']*)'", scopes)
     return named(guarded, paths[-1] if paths else "model")
 
 

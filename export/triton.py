@@ -77,7 +77,7 @@ def write_triton_repository(
     with replace_directory(target) as aside:
         version = aside / "1"
         version.mkdir()
-        graph = bundle.onnx_path.name
+        graph = bundle.onnx_path().name
         for file in bundle.manifest.files:
             # Beside the graph may lie what is too large for it: model.onnx.data.
             if file == graph or file.startswith(f"{graph}."):

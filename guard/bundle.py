@@ -20,7 +20,7 @@ from guard.bundle_files import (
     shown,
     sum_of,
 )
-from guard.errors import BadBundle
+from guard.errors import BadBundle, BadInput
 from guard.settings import Settings
 from guard.signature import verify_signature
 from guard.storage import write_text
@@ -33,6 +33,7 @@ __all__ = [
     "Bundle",
     "Manifest",
     "TensorSpec",
+    "Variant",
     "load_bundle",
     "seal_bundle",
 ]
@@ -71,6 +72,32 @@ class Agreement(Settings):
     tolerance: float = Field(gt=0)
 
 
+class Variant(Settings):
+    """A graph of lower precision beside the float32 one, calibrated for itself: its scores moved.
+
+    Attributes:
+        file: the graph.
+        threshold: its own.
+        calibration_size: clean images that the threshold stands on.
+        images: how many real images it was compared with the float32 module on.
+        same_labels, same_verdicts: the shares of them on which they agree.
+        false_alarm_rate: the share of them, which are clean, above the threshold.
+        engine: what gave these figures: an execution provider of ONNX Runtime, or `torch`, where
+            none that is present runs the file.
+        file_images: on how many of them the file itself was run.
+    """
+
+    file: str = Field(pattern=r"^model\.[a-z0-9]+\.onnx$")
+    threshold: float
+    calibration_size: int = Field(ge=1)
+    images: int = Field(ge=1)
+    same_labels: float = Field(ge=0, le=1)
+    same_verdicts: float = Field(ge=0, le=1)
+    false_alarm_rate: float = Field(ge=0, le=1)
+    engine: str
+    file_images: int = Field(ge=1)
+
+
 class Manifest(Settings):
     """What `guard.json` says of a bundle."""
 
@@ -85,9 +112,13 @@ class Manifest(Settings):
     layer_names: tuple[str, ...] = Field(min_length=1, description="of `discrepancy`, in order")
     data_fingerprint: str = Field(description="SHA-256 of the data that it was fitted on")
     package_versions: dict[str, str] = Field(description="what wrote the bundle")
+    calibrated_size: tuple[int, int] | None = Field(
+        None, description="height and width of the images that the scores are calibrated at"
+    )
     parity: dict[str, dict[str, Agreement]] = Field(
         {}, description="by exported file, and by the execution provider or device that ran it"
     )
+    variants: dict[str, Variant] = Field({}, description="graphs of lower precision")
     files: dict[str, Sha256] = Field({}, description="every other file of the bundle: its SHA-256")
     digest: Sha256 | Literal[""] = Field("", description="SHA-256 of the manifest without this")
 
@@ -97,6 +128,20 @@ class Manifest(Settings):
         channels, height, width = self.inputs[0].shape[1:]
         return channels, height if height > 0 else None, width if width > 0 else None
 
+    def graph(self, precision: str = "float32") -> tuple[str, float]:
+        """Return the file of a precision's graph, and its threshold.
+
+        Raises:
+            BadInput: the bundle has no such precision.
+        """
+        if precision == "float32":
+            return ONNX_NAME, self.threshold
+        if precision not in self.variants:
+            present = ", ".join(["float32", *self.variants])
+            raise BadInput(f"precision: {precision!r} is not in the bundle; there are: {present}")
+        variant = self.variants[precision]
+        return variant.file, variant.threshold
+
 
 class Bundle(NamedTuple):
     """A bundle whose every file was found whole."""
@@ -104,10 +149,13 @@ class Bundle(NamedTuple):
     path: Path
     manifest: Manifest
 
-    @property
-    def onnx_path(self) -> Path:
-        """Where the graph is."""
-        return self.path / ONNX_NAME
+    def onnx_path(self, precision: str = "float32") -> Path:
+        """Return where the graph of a precision is.
+
+        Raises:
+            BadInput: the bundle has no such precision.
+        """
+        return self.path / self.manifest.graph(precision)[0]
 
 
 def load_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
@@ -142,7 +190,8 @@ def load_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
     require_portable({*manifest.files, *UNLISTED}, folder)
     for name in sorted(UNLISTED & set(manifest.files)):
         raise BadBundle(f"{folder / MANIFEST_NAME}: lists {name}, which it cannot know")
-    for name in sorted({ONNX_NAME, *manifest.files} - present):
+    graphs = {ONNX_NAME, *(variant.file for variant in manifest.variants.values())}
+    for name in sorted((graphs | set(manifest.files)) - present):
         raise BadBundle(f"{folder / name}: is missing")
     for name in sorted(present - set(manifest.files) - UNLISTED):
         raise BadBundle(f"{shown(folder / name)}: is not listed in {MANIFEST_NAME}")

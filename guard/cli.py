@@ -46,6 +46,9 @@ PublicKey = Annotated[
     typer.Option(metavar="PEM", help="Refuse a bundle that was not signed with this one's key."),
 ]
 Kind = TypeVar("Kind", bound=Settings)
+Precision = Annotated[
+    str, typer.Option(metavar="TYPE", help="Which graph of the bundle: float32, float16, int8, …")
+]
 INTERRUPTED = 130
 VERDICT_STYLES = {"VALID": "green", "CORNER_CASE": "red", "UNVERIFIED": "yellow"}
 
@@ -94,13 +97,14 @@ def check(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="JPEG or PNG files.")],
     threshold: Annotated[float | None, typer.Option(help="Instead of the calibrated one.")] = None,
     public_key: PublicKey = None,
+    precision: Precision = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Give a verdict for each image: VALID, CORNER_CASE or UNVERIFIED."""
     from guard.serving.local import check_images
 
     table = Table("image", "verdict", "class", "confidence", "score", "p-value")
-    for path, verdict in check_images(bundle, images, threshold, public_key):
+    for path, verdict in check_images(bundle, images, threshold, public_key, precision):
         if as_json:
             sys.stdout.write(json.dumps({"image": str(path), **verdict.to_json()}) + "\n")
             continue

@@ -49,6 +49,8 @@ class ServeSettings(Settings):
     """What clients call the model; by default the name of the bundle's folder."""
     public_key: Path | None = None
     """A PEM file, the key that must have signed the bundle; none takes one without a signature."""
+    precision: str = "float32"
+    """Which of the bundle's graphs is run; each has its own calibrated threshold."""
     threads: int = Field(default=0, ge=0)
     """Threads of one run of the model; 0 takes one for each CPU core."""
     decode_threads: int = Field(default=2, ge=1)

@@ -28,22 +28,35 @@ class Engine:
         bundle: a bundle whose sums were verified.
         spec: what its model takes.
         threads: threads of one run; 0 takes one for each CPU core.
+        precision: which of the bundle's graphs.
+
+    Attributes:
+        threshold: the calibrated one of this graph.
 
     Raises:
+        BadInput: the bundle has no graph of this precision.
         BadBundle: the graph does not load, lacks an input or output, or fails its first run.
     """
 
-    def __init__(self, bundle: Bundle, spec: ImageSpec, threads: int = 0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        spec: ImageSpec,
+        threads: int = 0,
+        precision: str = "float32",
+    ) -> None:
         manifest = bundle.manifest
+        self._path = bundle.onnx_path(precision)
+        self.threshold = manifest.graph(precision)[1]
         self.classes, self.layers = len(manifest.class_names), len(manifest.layer_names)
         try:
             self._session = onnxruntime.InferenceSession(
-                str(bundle.onnx_path), _options(threads), providers=chain(_provider())
+                str(self._path), _options(threads), providers=chain(_provider())
             )
         except Exception as error:  # ONNX Runtime's errors have no base of their own
-            raise BadBundle(f"{bundle.onnx_path}: does not load: {_one_line(error)}") from None
-        self._check_names(bundle)
-        self._warm_up(bundle, spec)
+            raise BadBundle(f"{self._path}: does not load: {_one_line(error)}") from None
+        self._check_names()
+        self._warm_up(spec)
 
     @property
     def device(self) -> str:
@@ -72,7 +85,7 @@ class Engine:
                 raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, not {wanted}")
         return Outputs(*values)
 
-    def _check_names(self, bundle: Bundle) -> None:
+    def _check_names(self) -> None:
         session = self._session
         inputs = [*session.get_inputs(), *session.get_overridable_initializers()]
         for kind, present, wanted in (
@@ -81,16 +94,16 @@ class Engine:
         ):
             missing = set(wanted) - {value.name for value in present}
             if missing:
-                raise BadBundle(f"{bundle.onnx_path}: no {kind} {', '.join(sorted(missing))}")
+                raise BadBundle(f"{self._path}: no {kind} {', '.join(sorted(missing))}")
 
-    def _warm_up(self, bundle: Bundle, spec: ImageSpec) -> None:
+    def _warm_up(self, spec: ImageSpec) -> None:
         """Run once, so that the first caller does not wait for allocations."""
         size = spec.channels, spec.height or 64, spec.width or 64
         images = np.full((1, *size), 0.5, np.float32)
         try:
-            self._run(images, bundle.manifest.threshold)
+            self._run(images, self.threshold)
         except Exception as error:
-            raise BadBundle(f"{bundle.onnx_path}: cannot be run: {_one_line(error)}") from None
+            raise BadBundle(f"{self._path}: cannot be run: {_one_line(error)}") from None
 
 
 def _options(threads: int) -> Any:

@@ -9,8 +9,8 @@ from scipy.stats import betabinom
 from torch import nn
 from torchvision.models import get_model
 
-from export import export_bundle
-from export.formats import Format
+from export import ExportSettings, export_bundle
+from export.settings import Format
 from guard.guarded import GuardedClassifier
 from offline.datasets import ArrayImages
 from offline.fitting import FitSettings, fit_deep_validation
@@ -72,7 +72,7 @@ def test_a_network_of_torchvision_fits_and_exports(name: str, tmp_path: Path) ->
         class_names=CLASSES,
         images=test_set,
         data_fingerprint=fit_set.fingerprint(),
-        formats=FORMATS,
+        settings=ExportSettings(formats=FORMATS),
     )
     assert manifest.layer_names == detector.layers
     assert set(manifest.parity) == {"model.onnx", "model.ts", "model.pt2"}

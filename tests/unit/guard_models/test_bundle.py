@@ -42,7 +42,7 @@ def bundle(tmp_path: Path) -> Path:
 
 def test_a_whole_bundle_opens(bundle: Path) -> None:
     opened = load_bundle(bundle)
-    assert opened.onnx_path.read_bytes()[:2] == b"\x00\x01"
+    assert opened.onnx_path().read_bytes()[:2] == b"\x00\x01"
     assert opened.manifest.input_shape == (3, 32, None)
     assert sorted(opened.manifest.files) == ["model.onnx", "report/index.html"]
 
