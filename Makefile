@@ -13,6 +13,8 @@ setup: .venv/.installed
 .venv/.installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[offline,dev]'
+	# It asks for a requests of 2021, which it never imports and which rules out today's urllib3.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'torchattacks>=3.5.1'
 	touch $@
 
 demo: setup  ## the whole job on rendered objects; the report is runs/demo/report/index.html

@@ -1,16 +1,27 @@
 """Export: model and detector as one graph, and the bundle that carries it."""
 
-from export.bundle import export_bundle
+from export.aot_inductor import export_aot_inductor
+from export.bundle import Calibration, export_bundle
+from export.kserve import KServeSettings, write_kserve_manifest
 from export.onnx_graph import export_onnx
-from export.parity import Parity, require_parity
+from export.parity import Mismatch, require_parity
+from export.settings import ExportSettings
 from export.torch_export import export_program
 from export.torchscript import export_torchscript
+from export.triton import TritonSettings, write_triton_repository
 
 __all__ = [
-    "Parity",
+    "Calibration",
+    "ExportSettings",
+    "KServeSettings",
+    "Mismatch",
+    "TritonSettings",
+    "export_aot_inductor",
     "export_bundle",
     "export_onnx",
     "export_program",
     "export_torchscript",
     "require_parity",
+    "write_kserve_manifest",
+    "write_triton_repository",
 ]

@@ -1,44 +1,29 @@
 """Writing a guard bundle: model and detector as one graph, with a manifest over every file."""
 
-import json
-import platform
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
 
-import onnxruntime
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
+from export.formats import compare_onnx, require_format, write_format
+from export.image_size import other_sizes, sized
+from export.images import Calibration, Images
+from export.manifest import describe, metadata_of
 from export.onnx_graph import export_onnx
-from export.parity import require_parity
-from export.runners import Runner, onnx_runner, program_runner, torchscript_runner
-from export.torch_export import export_program
-from export.torchscript import export_torchscript
-from guard.bundle import SCHEMA_VERSION, Agreement, Manifest, TensorSpec, seal_bundle
+from export.settings import ExportSettings
+from export.signature import require_signing_key, sign_bundle
+from export.variants import write_variant
+from guard.bundle import Agreement, Manifest, seal_bundle
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 from guard.storage import replace_directory
 
-__all__ = ["Images", "export_bundle"]
+__all__ = ["Calibration", "Images", "export_bundle"]
 
 PARITY_IMAGES = 1000
-PACKAGES = ("cornerguard", "torch", "onnx", "onnxruntime", "numpy")
-
-Format = Literal["torchscript", "torch_export"]
-
-
-@runtime_checkable
-class Images(Protocol):
-    """Real images, fetched by index; `offline.datasets.ImageSet` is one."""
-
-    def __len__(self) -> int: ...
-
-    def fetch(self, indices: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-        """Return the images at `indices`, float32 in [0, 1]."""
 
 
 def export_bundle(
@@ -48,8 +33,10 @@ def export_bundle(
     class_names: Sequence[str],
     images: Images,
     data_fingerprint: str,
-    formats: Sequence[Format] = (),
+    settings: ExportSettings | None = None,
+    calibration: Calibration | None = None,
     report: Path | None = None,
+    picture: Path | None = None,
 ) -> Manifest:
     """Export, compare with the module on real images, and write the bundle whole or not at all.
 
@@ -57,21 +44,34 @@ def export_bundle(
         guarded: model and calibrated detector; exported in evaluation mode.
         folder: what the bundle is to be; an older one there is replaced.
         class_names: one per logit.
-        images: up to 1,000 are compared; their size is what the graph takes.
+        images: up to 1,000 are compared; their size is what the graph takes, unless the settings
+            say otherwise.
         data_fingerprint: SHA-256 of the data that the detector was fitted on.
-        formats: what is written beside ONNX: `model.ts`, `model.pt2`.
+        settings: what is written beside `model.onnx`, and which sizes of images are taken.
+        calibration: what graphs of lower precision are calibrated on; they need it.
         report: a folder that becomes `report/`.
+        picture: where the worst image goes when a file disagrees; else `FOLDER.mismatch.png`.
 
     Raises:
-        BadInput: the class names are not one per logit, the detector is not calibrated, or there
-            are fewer than two images.
-        CornerguardError: the model does not export, or an exported file disagrees with it.
+        BadInput: the class names are not one per logit, the detector is not calibrated, there are
+            fewer than two images, nothing to calibrate a lower precision on, the model does not
+            export or take images of any size, or the signing key cannot be used.
+        Mismatch: an exported file disagrees with the model.
+        CornerguardError: a format's compiler is missing, or a lower precision does not agree.
     """
+    settings = settings or ExportSettings()
     detector = guarded.detector
     if not len(detector.calibration):
         raise BadInput("export: the detector is not calibrated; it has no threshold")
     if len(images) < 2:
         raise BadInput(f"export: {len(images)} images; parity is checked on two or more")
+    for kind in settings.formats:
+        require_format(kind)
+    if settings.precisions and calibration is None:
+        raise BadInput(f"export.precisions: {settings.precisions[0]} needs calibration images")
+    if settings.signing_key is not None:
+        require_signing_key(settings.signing_key)
+    picture = picture or folder.with_name(f"{folder.name}.mismatch.png")
     training = guarded.training
     guarded.eval()
     try:
@@ -81,12 +81,24 @@ def export_bundle(
             classes = guarded(examples[:2]).logits.shape[1]
         if classes != len(class_names):
             raise BadInput(f"export: {len(class_names)} class names for {classes} logits")
-        manifest = _manifest(guarded, examples.shape, class_names, data_fingerprint)
+        module = sized(guarded, settings.image_size, (examples.shape[2], examples.shape[3]))
+        manifest = describe(module, examples.shape, class_names, data_fingerprint)
         with replace_directory(folder) as aside:
-            parity = _write_graphs(guarded, aside, examples, manifest, formats)
+            parity = _write_graphs(module, aside, examples, manifest, settings, picture)
+            variants = {}
+            if calibration is not None:
+                said = metadata_of(manifest)
+                for precision in settings.precisions:
+                    variants[precision] = write_variant(
+                        guarded, precision, aside, examples, calibration, said, settings
+                    )
             if report is not None:
                 shutil.copytree(report, aside / "report", symlinks=True)
-            return seal_bundle(aside, manifest.model_copy(update={"parity": parity}))
+            made = {"parity": parity, "variants": variants}
+            sealed = seal_bundle(aside, manifest.model_copy(update=made))
+            if settings.signing_key is not None:
+                sign_bundle(aside, settings.signing_key)
+            return sealed
     finally:
         guarded.train(training)
 
@@ -96,74 +108,14 @@ def _write_graphs(
     folder: Path,
     images: Float[Tensor, "n c h w"],
     manifest: Manifest,
-    formats: Sequence[Format],
-) -> dict[str, Agreement]:
+    settings: ExportSettings,
+    picture: Path,
+) -> dict[str, dict[str, Agreement]]:
     """Write each file, compare it with the module before the next, and say how they agreed."""
-    threshold, found = guarded.detector.threshold, {}
-
-    def compare(path: Path, run: Runner) -> None:
-        parity = require_parity(guarded, run, images, path.name)
-        found[path.name] = Agreement(**parity._asdict())
-
+    by_size = [images, *other_sizes(guarded, images)]
     path = folder / "model.onnx"
-    export_onnx(guarded, path, images[:2], _metadata(manifest))
-    compare(path, onnx_runner(path))
-    if "torchscript" in formats:
-        path = folder / "model.ts"
-        export_torchscript(guarded, path, images[:2])
-        compare(path, torchscript_runner(path, threshold))
-    if "torch_export" in formats:
-        path = folder / "model.pt2"
-        export_program(guarded, path, images[:2])
-        compare(path, program_runner(path, threshold))
+    export_onnx(guarded, path, images[:2], metadata_of(manifest))
+    found = {path.name: compare_onnx(guarded, path, by_size, picture)}
+    for kind in settings.formats:
+        found |= write_format(guarded, folder, by_size, kind, picture)
     return found
-
-
-def _manifest(
-    guarded: GuardedClassifier,
-    shape: torch.Size,
-    class_names: Sequence[str],
-    data_fingerprint: str,
-) -> Manifest:
-    detector = guarded.detector
-    layers = len(detector.layers)
-    return Manifest(
-        schema_version=SCHEMA_VERSION,
-        task="classification",
-        inputs=(
-            TensorSpec(name="images", datatype="float32", shape=(-1, *shape[1:])),
-            TensorSpec(name="threshold", datatype="float32", shape=(1,)),
-        ),
-        outputs=(
-            TensorSpec(name="logits", datatype="float32", shape=(-1, len(class_names))),
-            TensorSpec(name="label", datatype="int64", shape=(-1,)),
-            TensorSpec(name="discrepancy", datatype="float32", shape=(-1, layers)),
-            TensorSpec(name="score", datatype="float32", shape=(-1,)),
-            TensorSpec(name="p_value", datatype="float32", shape=(-1,)),
-            TensorSpec(name="valid", datatype="bool", shape=(-1,)),
-        ),
-        class_names=tuple(class_names),
-        threshold=float(detector.threshold),
-        false_alarm_rate=detector.false_alarm_rate,
-        calibration_size=len(detector.calibration),
-        layer_names=detector.layers,
-        data_fingerprint=data_fingerprint,
-        package_versions={"python": platform.python_version(), **_versions()},
-    )
-
-
-def _metadata(manifest: Manifest) -> dict[str, str]:
-    """Say in the graph itself what it is, for callers that have only the file."""
-    return {
-        "cornerguard.schema_version": str(manifest.schema_version),
-        "cornerguard.class_names": json.dumps(manifest.class_names),
-        "cornerguard.layer_names": json.dumps(manifest.layer_names),
-        "cornerguard.false_alarm_rate": repr(manifest.false_alarm_rate),
-        "cornerguard.data_fingerprint": manifest.data_fingerprint,
-    }
-
-
-def _versions() -> dict[str, str]:
-    # ONNX Runtime is distributed under two names, so it is asked itself.
-    named = {name: version(name) for name in PACKAGES if name != "onnxruntime"}
-    return {**named, "onnxruntime": onnxruntime.__version__}

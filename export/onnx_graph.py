@@ -1,26 +1,40 @@
 """A guarded classifier as one ONNX graph of standard operations."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 import onnx
+import onnxruntime
 import torch
 from jaxtyping import Float
 from onnx import checker, numpy_helper, shape_inference
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 from torch import Tensor
 
+from export.blame import named
+from export.capture import capture, unsupported_operation
+from export.image_size import named_axes
 from export.pooling import pool_over_space
 from export.quiet import upstream_quiet
-from guard.errors import CornerguardError
+from guard.errors import BadInput
 from guard.guarded import GuardedClassifier, GuardedOutput
 
-__all__ = ["OPSET", "export_onnx"]
+__all__ = ["OPSET", "export_onnx", "write_graph"]
 
 OPSET = 20
 """Read by ONNX Runtime since 1.17 and by TensorRT since 10."""
 
+BFLOAT16_OPSET = 22
+"""The first in which convolutions and pooling are defined for bfloat16."""
+
+SINGLE_FILE_BYTES = 2**31 - 2**26
+"""Of weights: protobuf writes no message above 2 GiB, of which 64 MiB are left for the nodes."""
+
 STANDARD_DOMAINS = ("", "ai.onnx")
+SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where upstream writes the names of the modules that a node was in."""
 
 
 def export_onnx(
@@ -29,44 +43,63 @@ def export_onnx(
     images: Float[Tensor, "b c h w"],
     metadata: Mapping[str, str],
 ) -> None:
-    """Write the graph as a single file.
+    """Write the graph; see `write_graph` for where its weights are.
 
-    Inputs: `images` [batch, channel, height, width] with any batch, and `threshold` [1], which the
-    caller may leave out: it is an initializer, the calibrated value, that an input overrides.
-    Outputs: the fields of `GuardedOutput`, in order.
+    Inputs: `images` [batch, channel, height, width] with any batch, and any height and width if it
+    is an `AnySize`, and `threshold` [1], which the caller may leave out: it is an initializer, the
+    calibrated value, that an input overrides. Outputs: the fields of `GuardedOutput`, in order.
 
     Args:
         guarded: in evaluation mode.
         path: the file to write.
-        images: two or more, of the size that the graph is to take.
+        images: two or more, of the size that the graph is to take, or of any.
         metadata: written as the model's metadata properties.
 
     Raises:
-        CornerguardError: the model cannot be traced into a graph, or needs operations outside of
-            the standard domain.
+        BadInput: the model fails its trial or cannot be captured (`export.capture`), or needs what
+            ONNX has no operation for, or ONNX Runtime no kernel.
     """
     threshold = guarded.detector.threshold
+    program = capture(guarded, images)
+    # The optimiser folds batch norms into convolutions through NumPy, which has no bfloat16: the
+    # weights would come out as float32.
+    bfloat16 = any(parameter.dtype is torch.bfloat16 for parameter in guarded.parameters())
     try:
         with upstream_quiet():
-            program = torch.onnx.export(
-                guarded,
-                (images, threshold.clone()),
+            translated = torch.onnx.export(
+                program,
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=BFLOAT16_OPSET if bfloat16 else OPSET,
+                optimize=not bfloat16,
                 input_names=["images", "threshold"],
                 output_names=list(GuardedOutput._fields),
-                dynamic_shapes=({0: torch.export.Dim("batch")}, None),
+                dynamic_shapes=(named_axes(guarded), None),
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        raise CornerguardError(f"the model does not export to ONNX: {_reason(error)}") from None
-    model = cast(torch.onnx.ONNXProgram, program).model_proto
+        raise BadInput(unsupported_operation(guarded, program, error)) from None
+    model = cast(torch.onnx.ONNXProgram, translated).model_proto
     _make_overridable(model, threshold)
-    _require_standard(model)
+    _require_standard(guarded, model)
     pool_over_space(model)
+    _forget_sources(model)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
-    onnx.save(model, path)
+    write_graph(model, path)
+    if not bfloat16:  # which ONNX Runtime has no kernels for on a CPU
+        _require_kernels(guarded, model, path)
+
+
+def write_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph with all its shapes, checked: one file, or two above protobuf's 2 GiB.
+
+    Then the weights lie in `PATH.data`, which the graph names and which must lie beside it.
+    """
+    data = path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)  # onnx.save would append to it
+    weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    large = weights > SINGLE_FILE_BYTES
+    onnx.save(model, path, save_as_external_data=large, location=data.name)
     shape_inference.infer_shapes_path(str(path), str(path), strict_mode=True, data_prop=True)
     checker.check_model(str(path), full_check=True)
 
@@ -77,21 +110,43 @@ def _make_overridable(model: onnx.ModelProto, threshold: Float[Tensor, "1"]) -> 
     model.graph.initializer.append(default)
 
 
-def _require_standard(model: onnx.ModelProto) -> None:
-    foreign = sorted(
-        {f"{node.domain}::{node.op_type}" for node in model.graph.node}
-        - {f"{domain}::{node.op_type}" for node in model.graph.node for domain in STANDARD_DOMAINS}
-    )
-    if foreign:
-        raise CornerguardError(f"the graph needs operations that are not ONNX's: {foreign[0]}")
+def _require_standard(guarded: GuardedClassifier, model: onnx.ModelProto) -> None:
+    for node in model.graph.node:
+        if node.domain not in STANDARD_DOMAINS:
+            raise BadInput(
+                f"{_module_of(guarded, node)}: uses {node.domain}::{node.op_type}, which is not "
+                "ONNX's; write it with torch's own operations, or put another layer in its place"
+            )
     kept = [entry for entry in model.opset_import if entry.domain in STANDARD_DOMAINS]
     del model.opset_import[:]
     model.opset_import.extend(kept)
 
 
-def _reason(error: Exception) -> str:
-    """Take the first cause's first line: the exporter wraps it in pages of advice."""
-    cause: BaseException = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+def _require_kernels(guarded: GuardedClassifier, model: onnx.ModelProto, path: Path) -> None:
+    """Refuse what ONNX Runtime cannot load, such as a convolution in float64."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except NotImplemented as error:
+        found = re.search(r"implementation for (\S+?)\(\d+\) node with name '([^']+)'", str(error))
+        node = next(n for n in model.graph.node if found and n.name == found[2])
+        raise BadInput(
+            f"{_module_of(guarded, node)}: uses {node.op_type} on a type of number that ONNX "
+            "Runtime does not do it in; compute in float32"
+        ) from None
+
+
+def _module_of(guarded: GuardedClassifier, node: onnx.NodeProto) -> str:
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
+    paths = re.findall(r"'((?:model|detector)\b[^']*)'", scopes)
+    return named(guarded, paths[-1] if paths else "model")
+
+
+def _forget_sources(model: onnx.ModelProto) -> None:
+    """Leave each node the name of its module; upstream adds types and, in part, source code."""
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key == SCOPES]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["upstream_quiet"]
+__all__ = ["root_log_dropped", "upstream_quiet"]
 
 LOGGERS = ("torch.onnx", "torch.export", "torch.fx.experimental", "onnxscript", "onnx_ir")
 
@@ -34,3 +34,17 @@ def upstream_quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def root_log_dropped() -> Iterator[None]:
+    """Drop what is logged by no logger's name, as ONNX Runtime's quantisation does.
+
+    Without a handler the first such line would give the process one, on the terminal, for good.
+    """
+    handler = logging.NullHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from export.capture import capture
 from export.quiet import upstream_quiet
-from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 
 __all__ = ["export_program"]
@@ -22,36 +22,11 @@ def export_program(
     Args:
         guarded: in evaluation mode.
         path: the file to write.
-        images: two or more, because a batch of one would be taken for a constant.
+        images: two or more, on which the model is tried.
 
     Raises:
-        CornerguardError: the model cannot be captured, for data-dependent control flow for example.
+        BadInput: the model fails its trial, or cannot be captured (`export.capture`).
     """
-    batch = torch.export.Dim("batch")
-    try:
-        with upstream_quiet():
-            program = torch.export.export(
-                _Unnamed(guarded),
-                # The file keeps its example: blank, not the user's own images.
-                (torch.zeros_like(images), guarded.detector.threshold.clone()),
-                dynamic_shapes=({0: batch}, None),
-                strict=False,
-            )
-            torch.export.save(program, str(path))
-    except RuntimeError as error:
-        raise CornerguardError(
-            f"the model does not export to .pt2: {str(error).splitlines()[0]}"
-        ) from None
-
-
-class _Unnamed(nn.Module):
-    """Answers with a plain tuple, because a named one can only be read where its class is."""
-
-    def __init__(self, guarded: GuardedClassifier) -> None:
-        super().__init__()
-        self.guarded = guarded
-
-    def forward(
-        self, images: Float[Tensor, "b c h w"], threshold: Float[Tensor, "1"]
-    ) -> tuple[Tensor, ...]:
-        return tuple(self.guarded(images, threshold))
+    program = capture(guarded, images)
+    with upstream_quiet():
+        torch.export.save(program, str(path))

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.jit._trace import TracerWarning
 
+from export.capture import capture
 from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
@@ -26,9 +27,14 @@ def export_torchscript(
     TorchScript knows no default for a traced argument: the caller passes the threshold, which the
     manifest names. The result is a tuple in the order of `GuardedOutput`.
 
+    A trace keeps of each branch in the model's code the one that its example takes, and says
+    nothing. So the model is captured by `torch.export` first, which refuses such code.
+
     Raises:
+        BadInput: the model fails its trial, or cannot be captured (`export.capture`).
         CornerguardError: the model cannot be traced.
     """
+    capture(guarded, images)
     threshold = guarded.detector.threshold.clone()
     try:
         with upstream_quiet(), torch.no_grad():

@@ -5,30 +5,44 @@ Nothing here imports torch: an edge box verifies and opens a bundle with the pla
 
 import hashlib
 import json
-import os
-from pathlib import Path, PurePosixPath
+import zipfile
+from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from guard.errors import BadBundle
+from guard.bundle_files import (
+    MANIFEST_NAME,
+    SIGNATURE_NAME,
+    files_in,
+    read_bounded,
+    require_portable,
+    shown,
+    sum_of,
+)
+from guard.errors import BadBundle, BadInput
 from guard.settings import Settings
-from guard.storage import sha256_of, write_text
+from guard.signature import verify_signature
+from guard.storage import write_text
 
 __all__ = [
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
+    "SIGNATURE_NAME",
     "Agreement",
     "Bundle",
     "Manifest",
     "TensorSpec",
+    "Variant",
     "load_bundle",
     "seal_bundle",
 ]
 
 SCHEMA_VERSION = 1
-MANIFEST_NAME = "guard.json"
 ONNX_NAME = "model.onnx"
+LONGEST_MANIFEST = 4 << 20
+UNLISTED = {MANIFEST_NAME, SIGNATURE_NAME}
+"""What the manifest cannot list: itself, and the signature, which covers it."""
 
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
@@ -48,12 +62,40 @@ class Agreement(Settings):
         images: how many real images were compared.
         logits, score: the largest relative differences.
         ties: images whose label or verdict differed because rounding alone decides it.
+        tolerance: the relative difference that was allowed.
     """
 
     images: int = Field(ge=1)
     logits: float = Field(ge=0)
     score: float = Field(ge=0)
     ties: int = Field(ge=0)
+    tolerance: float = Field(gt=0)
+
+
+class Variant(Settings):
+    """A graph of lower precision beside the float32 one, calibrated for itself: its scores moved.
+
+    Attributes:
+        file: the graph.
+        threshold: its own.
+        calibration_size: clean images that the threshold stands on.
+        images: how many real images it was compared with the float32 module on.
+        same_labels, same_verdicts: the shares of them on which they agree.
+        false_alarm_rate: the share of them, which are clean, above the threshold.
+        engine: what gave these figures: an execution provider of ONNX Runtime, or `torch`, where
+            none that is present runs the file.
+        file_images: on how many of them the file itself was run.
+    """
+
+    file: str = Field(pattern=r"^model\.[a-z0-9]+\.onnx$")
+    threshold: float
+    calibration_size: int = Field(ge=1)
+    images: int = Field(ge=1)
+    same_labels: float = Field(ge=0, le=1)
+    same_verdicts: float = Field(ge=0, le=1)
+    false_alarm_rate: float = Field(ge=0, le=1)
+    engine: str
+    file_images: int = Field(ge=1)
 
 
 class Manifest(Settings):
@@ -70,7 +112,13 @@ class Manifest(Settings):
     layer_names: tuple[str, ...] = Field(min_length=1, description="of `discrepancy`, in order")
     data_fingerprint: str = Field(description="SHA-256 of the data that it was fitted on")
     package_versions: dict[str, str] = Field(description="what wrote the bundle")
-    parity: dict[str, Agreement] = Field({}, description="by exported file")
+    calibrated_size: tuple[int, int] | None = Field(
+        None, description="height and width of the images that the scores are calibrated at"
+    )
+    parity: dict[str, dict[str, Agreement]] = Field(
+        {}, description="by exported file, and by the execution provider or device that ran it"
+    )
+    variants: dict[str, Variant] = Field({}, description="graphs of lower precision")
     files: dict[str, Sha256] = Field({}, description="every other file of the bundle: its SHA-256")
     digest: Sha256 | Literal[""] = Field("", description="SHA-256 of the manifest without this")
 
@@ -80,6 +128,20 @@ class Manifest(Settings):
         channels, height, width = self.inputs[0].shape[1:]
         return channels, height if height > 0 else None, width if width > 0 else None
 
+    def graph(self, precision: str = "float32") -> tuple[str, float]:
+        """Return the file of a precision's graph, and its threshold.
+
+        Raises:
+            BadInput: the bundle has no such precision.
+        """
+        if precision == "float32":
+            return ONNX_NAME, self.threshold
+        if precision not in self.variants:
+            present = ", ".join(["float32", *self.variants])
+            raise BadInput(f"precision: {precision!r} is not in the bundle; there are: {present}")
+        variant = self.variants[precision]
+        return variant.file, variant.threshold
+
 
 class Bundle(NamedTuple):
     """A bundle whose every file was found whole."""
@@ -87,37 +149,54 @@ class Bundle(NamedTuple):
     path: Path
     manifest: Manifest
 
-    @property
-    def onnx_path(self) -> Path:
-        """Where the graph is."""
-        return self.path / ONNX_NAME
+    def onnx_path(self, precision: str = "float32") -> Path:
+        """Return where the graph of a precision is.
+
+        Raises:
+            BadInput: the bundle has no such precision.
+        """
+        return self.path / self.manifest.graph(precision)[0]
 
 
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(folder: Path, public_key: Path | None = None) -> Bundle:
     """Verify a bundle, then open it.
 
-    The schema version is read first, then the manifest's own digest, the names, and every SHA-256;
-    only then may the caller load the graph. Sums find damage; against malice, who can write new
-    sums, only a signature helps.
+    With a key, the signature is verified first. Then the schema version is read, the manifest's own
+    digest, the names, and every SHA-256; only then may the caller load the graph. Sums find damage;
+    against malice, who can write new sums, only a signature helps. Without a key nothing is said of
+    the signature, should there be one.
+
+    Args:
+        folder: the bundle.
+        public_key: a PEM file, the key that must have signed it (needs the extra `sign`); None
+            takes a bundle without a signature too.
 
     Raises:
-        BadBundle: a file is missing, added, altered or a link, a name points outside the folder,
-            the manifest is not one, or it is of a newer schema. The message names the file.
+        BadInput: the key cannot be used.
+        BadBundle: a file is missing, added, altered, or not a plain file, a name points outside the
+            folder, the manifest is not one, or it is of a newer schema, or the bundle is not signed
+            with the key. The message names the file.
     """
     if not folder.is_dir():
+        if folder.is_file() and zipfile.is_zipfile(folder):
+            raise BadBundle(f"{folder}: is a zip file; a guard bundle is a folder: unpack it first")
         raise BadBundle(f"{folder}: is not a folder; a guard bundle is one")
-    present = _files_in(folder)
+    present = files_in(folder)
+    if public_key is not None:
+        if SIGNATURE_NAME not in present:
+            raise BadBundle(f"{folder / SIGNATURE_NAME}: is missing: the bundle is not signed")
+        verify_signature(folder, public_key)
     manifest = _read_manifest(folder / MANIFEST_NAME)
-    for name in manifest.files:
-        parts = PurePosixPath(name).parts
-        if not parts or name != "/".join(parts) or ".." in parts or "\\" in name or ":" in name:
-            raise BadBundle(f"{folder}: the file name {name!r} points outside the bundle")
-    for name in sorted({ONNX_NAME, *manifest.files} - present):
+    require_portable({*manifest.files, *UNLISTED}, folder)
+    for name in sorted(UNLISTED & set(manifest.files)):
+        raise BadBundle(f"{folder / MANIFEST_NAME}: lists {name}, which it cannot know")
+    graphs = {ONNX_NAME, *(variant.file for variant in manifest.variants.values())}
+    for name in sorted((graphs | set(manifest.files)) - present):
         raise BadBundle(f"{folder / name}: is missing")
-    for name in sorted(present - set(manifest.files) - {MANIFEST_NAME}):
-        raise BadBundle(f"{folder / name}: is not listed in {MANIFEST_NAME}")
+    for name in sorted(present - set(manifest.files) - UNLISTED):
+        raise BadBundle(f"{shown(folder / name)}: is not listed in {MANIFEST_NAME}")
     for name, expected in manifest.files.items():
-        if (found := sha256_of(folder / name)) != expected:
+        if (found := sum_of(folder / name)) != expected:
             raise BadBundle(f"{folder / name}: is altered: SHA-256 {found}, not {expected}")
     return Bundle(folder, manifest)
 
@@ -125,11 +204,14 @@ def load_bundle(folder: Path) -> Bundle:
 def seal_bundle(folder: Path, manifest: Manifest) -> Manifest:
     """Write `guard.json` with the SHA-256 of every file that lies in `folder`; return what it says.
 
+    A signature that lies there from before no longer holds.
+
     Raises:
-        BadBundle: the folder holds a link.
+        BadBundle: the folder holds what is not a plain file, or a name that no bundle may have.
     """
-    names = sorted(_files_in(folder) - {MANIFEST_NAME})
-    files = {name: sha256_of(folder / name) for name in names}
+    names = files_in(folder) - UNLISTED
+    require_portable(names | UNLISTED, folder)
+    files = {name: sum_of(folder / name) for name in sorted(names)}
     sealed = manifest.model_copy(update={"files": files, "digest": ""})
     sealed = sealed.model_copy(update={"digest": _digest(sealed)})
     write_text(folder / MANIFEST_NAME, _rendered(sealed))
@@ -138,11 +220,9 @@ def seal_bundle(folder: Path, manifest: Manifest) -> Manifest:
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        content = path.read_bytes().decode("utf-8")
+        content = read_bounded(path, LONGEST_MANIFEST).decode("utf-8")
         values = json.loads(content)
-    except OSError as error:
-        raise BadBundle(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadBundle(f"{path}: is not JSON") from None
     version = values.get("schema_version") if isinstance(values, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -155,7 +235,7 @@ def _read_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadBundle(f"{path}: {where}: {first['msg']}") from None
+        raise BadBundle(f"{path}: {shown(where)}: {first['msg']}") from None
     # The text must be the very one that this release writes, so that no byte of it is unsummed.
     if content != _rendered(manifest) or manifest.digest != _digest(manifest):
         raise BadBundle(f"{path}: is altered: its text does not match its digest")
@@ -169,16 +249,3 @@ def _digest(manifest: Manifest) -> str:
 
 def _rendered(manifest: Manifest) -> str:
     return json.dumps(manifest.model_dump(mode="json"), indent=2, allow_nan=False) + "\n"
-
-
-def _files_in(folder: Path) -> set[str]:
-    """Name every file under `folder`, refusing links, which could lead anywhere."""
-    names = set()
-    for root, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = Path(root, name)
-            if path.is_symlink():
-                raise BadBundle(f"{path}: is a link; a bundle holds plain files only")
-            if name in files:
-                names.add(path.relative_to(folder).as_posix())
-    return names

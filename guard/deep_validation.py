@@ -54,7 +54,8 @@ class StandardisedSum(nn.Module):
         self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return the weighted sum of each row."""
-        shift, scale = (table.T.index_select(0, label) for table in (self.shift, self.scale))
+        # Not the transposed table's rows: exporters would fold those into a nameless constant.
+        shift, scale = (table.index_select(1, label).T for table in (self.shift, self.scale))
         return (((discrepancy - shift) * scale).asinh() * self.weights).sum(dim=1)
 
 

@@ -1,6 +1,6 @@
 """The guarded model: a classifier and its detector in one module, hence in one graph."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
@@ -57,12 +57,21 @@ class GuardedClassifier(nn.Module):
         Raises:
             BadInput: the model's output is not [batch, class].
         """
-        with watch(self.model, self.detector.layers) as activations:
-            logits = require_logits(self.model(images))
+        seen = self.observe(images)
+        logits: Tensor = seen[ENERGY]
         label = logits.argmax(dim=1)
-        seen = {INPUT: images, ENERGY: logits, **activations}
         found = self.detector(seen, label, threshold)
         return GuardedOutput(logits, label, *found)
+
+    def observe(self, images: Float[Tensor, "batch channel height width"]) -> dict[str, Any]:
+        """Run the model; return what the probes see: the images, the logits, each layer's output.
+
+        Raises:
+            BadInput: the model's output is not [batch, class].
+        """
+        with watch(self.model, self.detector.layers) as activations:
+            logits = require_logits(self.model(images))
+        return {INPUT: images, ENERGY: logits, **activations}
 
 
 def require_logits(output: object) -> Tensor:
@@ -74,4 +83,7 @@ def require_logits(output: object) -> Tensor:
     if isinstance(output, Tensor) and output.ndim == 2:
         return output
     seen = list(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
-    raise BadInput(f"model: its output is {seen}; logits [batch, class] are wanted")
+    raise BadInput(
+        f"model: its output is {seen}; logits [batch, class] are wanted; "
+        "wrap it in a module that gives them alone"
+    )

@@ -55,29 +55,43 @@ def watch(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Any]]:
     hooks, so they are followed by `torch.export` (not strict) and `torch.jit.trace`. `input` and
     `energy` are the caller's to add: the model's argument and result are no module's output.
 
+    Outputs are kept as the layer gave them: a ReLU(inplace=True) behind it, or a `+=`, works on
+    other memory, and a model that works in place on its images leaves the caller's alone. An ONNX
+    graph has no work in place, hence pays nothing for that.
+
     Raises:
         BadInput: the model has no such layer.
     """
     require_layers(model, layers)
     activations: dict[str, Any] = {}
 
+    def spare(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(_copy(value) for value in inputs)
+
     def keep(name: str) -> Any:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
             activations.pop(name, None)  # so that the order is that of the last calls
-            activations[name] = output
+            activations[name] = _copy(output)
 
         return hook
 
     handles = [
-        model.get_submodule(name).register_forward_hook(keep(name))
-        for name in layers
-        if name not in (INPUT, ENERGY)
+        model.register_forward_pre_hook(spare),
+        *(
+            model.get_submodule(name).register_forward_hook(keep(name))
+            for name in layers
+            if name not in (INPUT, ENERGY)
+        ),
     ]
     try:
         yield activations
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _copy(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
 class Flatten(nn.Module):

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from export.bundle import export_bundle
+from export.bundle import Calibration, export_bundle
 from guard.bundle import load_bundle
 from guard.errors import BadInput, FellShort
 from guard.guarded import GuardedClassifier
@@ -20,7 +21,7 @@ from guard.settings import where
 from guard.storage import sha256_of, write_json
 from offline.counterexamples import load_counterexamples, save_counterexamples
 from offline.evaluation.assessment import Assessment, Protocol, assess
-from offline.fitting import fit_deep_validation, load_detector, save_detector
+from offline.fitting import calibrate_on, fit_deep_validation, load_detector, save_detector
 from offline.hardening import TrainingHistory, harden, train
 from offline.models import build_model, load_weights, require_classifier, save_weights, source_of
 from offline.recipe import Recipe, load_recipe
@@ -218,24 +219,39 @@ class _Pipeline:
     def export(self) -> None:
         """Write model and detector as one graph, and check that it agrees with the module."""
         guarded = self.guarded.get("hardened", self.guarded["trained"])
+        recipe, classes = self.recipe, self.images.test.classes
+        again = partial(calibrate_on, classes=classes, settings=recipe.fit, seed=recipe.seed)
 
         def make(folder: Path) -> None:
             export_bundle(
                 guarded,
                 folder,
-                class_names=self.images.test.classes,
+                class_names=classes,
                 images=self.images.test,
                 data_fingerprint=self.fingerprint,
-                formats=self.recipe.formats,
+                settings=recipe.export,
+                calibration=Calibration(self.images.calibration, again),
                 report=self.run.folder / "report",
+                picture=self.run.folder / "mismatch.png",
             )
 
-        made_from = [list(self.recipe.formats), list(self.images.test.classes)]
+        made_from = [recipe.export.model_dump(mode="json"), list(classes)]
         folder = self.run.stage("bundle", made_from, make, after=("fit", "report"))
-        for name, parity in load_bundle(folder).manifest.parity.items():
+        manifest = load_bundle(folder).manifest
+        for name, places in manifest.parity.items():
+            for place, parity in places.items():
+                CONSOLE.print(
+                    f"{name} on {place}: labels and verdicts are the module's on {parity.images} "
+                    f"images ({parity.ties} ties), scores within {parity.score:.1g}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
+        for variant in manifest.variants.values():
             CONSOLE.print(
-                f"{name}: labels and verdicts are the module's on {parity.images} images "
-                f"({parity.ties} ties), scores within {parity.score:.1g}",
+                f"{variant.file}: labels are float32's on {variant.same_labels:.1%} of "
+                f"{variant.images} images, verdicts on {variant.same_verdicts:.1%}; "
+                f"{variant.false_alarm_rate:.1%} false alarms at its own threshold "
+                f"({variant.engine})",
                 highlight=False,
                 soft_wrap=True,
             )

@@ -2,10 +2,11 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from export.settings import ExportSettings
 from guard.errors import BadInput, nearest
 from guard.settings import Settings, load_settings
 from offline.corner_cases import CornerCaseSettings
@@ -64,7 +65,7 @@ class Recipe(Settings):
         fit: how the validators are fitted.
         corner_cases: on which natural corner cases they are evaluated.
         evaluate: how robustness is measured.
-        formats: what is exported beside ONNX: torchscript, torch_export.
+        export: what is written beside the ONNX graph, and which images it takes.
         floors: what must hold before a release.
     """
 
@@ -84,7 +85,7 @@ class Recipe(Settings):
     fit: FitSettings = FitSettings()
     corner_cases: CornerCaseSettings = CornerCaseSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
-    formats: tuple[Literal["torchscript", "torch_export"], ...] = ()
+    export: ExportSettings = ExportSettings()
     floors: Floors = Floors()
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """What an operator can set: addresses, limits, batching, and how the server stops."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from guard.settings import Settings
@@ -45,6 +47,10 @@ class ServeSettings(Settings):
     """Port of `/metrics`, `/livez` and `/readyz`; 0 takes a free one."""
     name: str | None = Field(default=None, min_length=1)
     """What clients call the model; by default the name of the bundle's folder."""
+    public_key: Path | None = None
+    """A PEM file, the key that must have signed the bundle; none takes one without a signature."""
+    precision: str = "float32"
+    """Which of the bundle's graphs is run; each has its own calibrated threshold."""
     threads: int = Field(default=0, ge=0)
     """Threads of one run of the model; 0 takes one for each CPU core."""
     decode_threads: int = Field(default=2, ge=1)

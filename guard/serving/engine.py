@@ -1,6 +1,5 @@
 """The ONNX Runtime session of one bundle: images in, judged outputs out, and never an exception."""
 
-import ctypes
 import logging
 from dataclasses import fields
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from guard.bundle import Bundle
 from guard.errors import BadBundle
 from guard.serving.images import ImageSpec
+from guard.serving.providers import CPU, CUDA, chain, has_gpu, listed
 from guard.serving.verdict import UNVERIFIED, Judged, Outputs, judge
 
 __all__ = ["Engine"]
@@ -28,27 +28,40 @@ class Engine:
         bundle: a bundle whose sums were verified.
         spec: what its model takes.
         threads: threads of one run; 0 takes one for each CPU core.
+        precision: which of the bundle's graphs.
+
+    Attributes:
+        threshold: the calibrated one of this graph.
 
     Raises:
+        BadInput: the bundle has no graph of this precision.
         BadBundle: the graph does not load, lacks an input or output, or fails its first run.
     """
 
-    def __init__(self, bundle: Bundle, spec: ImageSpec, threads: int = 0) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        spec: ImageSpec,
+        threads: int = 0,
+        precision: str = "float32",
+    ) -> None:
         manifest = bundle.manifest
+        self._path = bundle.onnx_path(precision)
+        self.threshold = manifest.graph(precision)[1]
         self.classes, self.layers = len(manifest.class_names), len(manifest.layer_names)
         try:
             self._session = onnxruntime.InferenceSession(
-                str(bundle.onnx_path), _options(threads), providers=_providers()
+                str(self._path), _options(threads), providers=chain(_provider())
             )
         except Exception as error:  # ONNX Runtime's errors have no base of their own
-            raise BadBundle(f"{bundle.onnx_path}: does not load: {_one_line(error)}") from None
-        self._check_names(bundle)
-        self._warm_up(bundle, spec)
+            raise BadBundle(f"{self._path}: does not load: {_one_line(error)}") from None
+        self._check_names()
+        self._warm_up(spec)
 
     @property
     def device(self) -> str:
         """`cuda` or `cpu`."""
-        return "cuda" if "CUDAExecutionProvider" in self._session.get_providers() else "cpu"
+        return "cuda" if CUDA in self._session.get_providers() else "cpu"
 
     def run(self, images: NDArray[np.float32], threshold: float) -> Judged:
         """Judge a batch `[batch, channel, height, width]`; if the run fails, all are UNVERIFIED."""
@@ -72,7 +85,7 @@ class Engine:
                 raise ValueError(f"{name} is {value.dtype} {list(value.shape)}, not {wanted}")
         return Outputs(*values)
 
-    def _check_names(self, bundle: Bundle) -> None:
+    def _check_names(self) -> None:
         session = self._session
         inputs = [*session.get_inputs(), *session.get_overridable_initializers()]
         for kind, present, wanted in (
@@ -81,16 +94,16 @@ class Engine:
         ):
             missing = set(wanted) - {value.name for value in present}
             if missing:
-                raise BadBundle(f"{bundle.onnx_path}: no {kind} {', '.join(sorted(missing))}")
+                raise BadBundle(f"{self._path}: no {kind} {', '.join(sorted(missing))}")
 
-    def _warm_up(self, bundle: Bundle, spec: ImageSpec) -> None:
+    def _warm_up(self, spec: ImageSpec) -> None:
         """Run once, so that the first caller does not wait for allocations."""
         size = spec.channels, spec.height or 64, spec.width or 64
         images = np.full((1, *size), 0.5, np.float32)
         try:
-            self._run(images, bundle.manifest.threshold)
+            self._run(images, self.threshold)
         except Exception as error:
-            raise BadBundle(f"{bundle.onnx_path}: cannot be run: {_one_line(error)}") from None
+            raise BadBundle(f"{self._path}: cannot be run: {_one_line(error)}") from None
 
 
 def _options(threads: int) -> Any:
@@ -103,22 +116,8 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _providers() -> list[Any]:
-    if not _has_cuda():
-        return ["CPUExecutionProvider"]
-    onnxruntime.preload_dlls()
-    # TF32 would round scores to three digits and so move verdicts near the threshold.
-    return [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
-
-
-def _has_cuda() -> bool:
-    """Whether the CUDA provider can work; to ask for it in vain would print errors."""
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        return False
-    try:
-        return bool(ctypes.CDLL("libcuda.so.1").cuInit(0) == 0)
-    except OSError:
-        return False
+def _provider() -> str:
+    return CUDA if CUDA in listed() and has_gpu() else CPU
 
 
 def _one_line(error: Exception) -> str:

@@ -29,14 +29,14 @@ class HostedModel:
     """
 
     def __init__(self, folder: Path, settings: ServeSettings, metrics: Metrics) -> None:
-        bundle = load_bundle(folder)
+        bundle = load_bundle(folder, settings.public_key)
         self.manifest = bundle.manifest
         self.name = settings.name or folder.resolve().name
         self.fingerprint = bundle.manifest.digest
         self.version = self.fingerprint[:12]
         self.spec = ImageSpec.of(self.manifest, settings.limits.pixels)
         self.max_batch = settings.batching.max_batch
-        self._engine = Engine(bundle, self.spec, settings.threads)
+        self._engine = Engine(bundle, self.spec, settings.threads, settings.precision)
         self.device = self._engine.device
         self._metrics = metrics.of_model(self.name, self.version, self.fingerprint, self.device)
         self._batcher = Batcher(self._run, settings.batching, self._metrics.queue.observe)
@@ -54,7 +54,7 @@ class HostedModel:
         """
         if len(images) > self.max_batch:
             raise BadInput(f"{len(images)} images; at most {self.max_batch} are allowed at once")
-        threshold = self.manifest.threshold if threshold is None else _finite(threshold)
+        threshold = self._engine.threshold if threshold is None else _finite(threshold)
         deadline = None if seconds is None else time.monotonic() + seconds
         judged = await asyncio.wrap_future(self._batcher.submit(images, threshold, deadline))
         self._metrics.answered(judged)

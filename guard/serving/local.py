@@ -16,7 +16,11 @@ __all__ = ["check_images"]
 
 
 def check_images(
-    bundle: Path, images: Iterable[Path], threshold: float | None = None
+    bundle: Path,
+    images: Iterable[Path],
+    threshold: float | None = None,
+    public_key: Path | None = None,
+    precision: str = "float32",
 ) -> Iterator[tuple[Path, Verdict]]:
     """Yield each JPEG or PNG file with its verdict, in order, as soon as it is known.
 
@@ -24,16 +28,18 @@ def check_images(
         bundle: the folder of a guard bundle.
         images: the files.
         threshold: of the joint discrepancy; None for the calibrated one.
+        public_key: a PEM file, the key that must have signed the bundle; None for any or none.
+        precision: which of the bundle's graphs.
 
     Raises:
         BadBundle: the bundle must not be loaded, or its graph does not run.
-        BadInput: a file cannot be read or does not decode.
+        BadInput: there is no graph of this precision, or a file cannot be read or does not decode.
     """
-    opened = load_bundle(bundle)
+    opened = load_bundle(bundle, public_key)
     manifest = opened.manifest
     spec = ImageSpec.of(manifest, Limits().pixels)
-    engine = Engine(opened, spec)
-    threshold = manifest.threshold if threshold is None else threshold
+    engine = Engine(opened, spec, precision=precision)
+    threshold = engine.threshold if threshold is None else threshold
     for path in images:
         try:
             data = path.read_bytes()

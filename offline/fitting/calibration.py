@@ -16,7 +16,7 @@ from offline.datasets import ImageSet, batches
 from offline.fitting.features import activations_of
 from offline.fitting.settings import FitSettings
 
-__all__ = ["calibrate", "conformal_threshold"]
+__all__ = ["calibrate", "calibrate_on", "conformal_threshold"]
 
 STANDARDISING_SHARE = 3
 """One image in three sets the standardised joint; the rest set the threshold."""
@@ -39,6 +39,26 @@ def calibrate(
 ) -> None:
     """Set the detector's joint, its clean scores and its threshold from held-out clean images.
 
+    See `calibrate_on`. The detector can be calibrated again, on new clean data, without fitting
+    again.
+
+    Raises:
+        BadInput: there are too few images for the false-alarm rate, of a class or in all.
+    """
+    discrepancy, label = _discrepancies(model, detector, calibration_set, settings)
+    calibrate_on(detector, discrepancy, label, calibration_set.classes, settings, seed)
+
+
+def calibrate_on(
+    detector: DeepValidation,
+    discrepancy: Float[Tensor, "n layer"],
+    label: Int64[Tensor, " n"],
+    classes: Sequence[str],
+    settings: FitSettings,
+    seed: int,
+) -> None:
+    """Set the same from the discrepancies and predicted labels of clean images, in a fixed order.
+
     All images count, whatever the model says of them. A standardised joint is set on a third of
     them, drawn by `seed`, and the threshold on the rest, because scores that had a part in setting
     their own scale are not exchangeable with new ones. See `conformal_threshold` for what is
@@ -47,25 +67,21 @@ def calibrate(
     threshold with probability at most the rate, be c common or rare, easy or hard; it takes enough
     calibration images of every predicted class.
 
-    The detector can be calibrated again, on new clean data, without fitting again.
-
     Raises:
         BadInput: there are too few images for the false-alarm rate, of a class or in all.
     """
-    discrepancy, label = _discrepancies(model, detector, calibration_set, settings)
     order = torch.randperm(len(label), generator=torch.Generator().manual_seed(seed))
     detector.joining = Sum()
     if settings.joint == "standardised":
         held = len(label) // STANDARDISING_SHARE
         first, order = order[:held], order[held:]
-        classes = len(calibration_set.classes)
-        shift, scale = _standardisation(discrepancy[first], label[first], classes)
+        shift, scale = _standardisation(discrepancy[first], label[first], len(classes))
         detector.joining = StandardisedSum(shift, scale, _weights(detector.layers).to(scale))
     detector.offset = torch.zeros_like(detector.offset)
     detector.group = torch.zeros_like(detector.group)
     label, scores = label[order], detector.joint(discrepancy[order], label[order])
     if settings.thresholds == "per_class":
-        detector.offset = _class_thresholds(scores, label, calibration_set.classes, settings)
+        detector.offset = _class_thresholds(scores, label, classes, settings)
         detector.group = torch.arange(len(detector.group), device=scores.device)
         detector.threshold = torch.zeros_like(detector.threshold)
         scores = scores - detector.offset[label]

@@ -4,14 +4,12 @@
         [--save FILE]
 
 Both graphs come of one export: the bare one is the guarded one without what its logits do not need.
-They run in ONNX Runtime, two threads, one process, one after the other in pairs of alternating
-order, after a warm-up. `ratio` is the median over the pairs, `quartiles` its spread;
-`ratio_of_fastest`, of the fastest run of each, is what remains where the machine is busy.
+They run in ONNX Runtime, two threads, one process, in interleaved pairs
+(`export.overhead.Overhead` says what the figures are).
 
-Latency depends on sizes, not on values: the weights are random, and so are the SVMs, whose tensors
-have the sizes that fitting with the named settings gives: fitting a thousand classes of noise would
-tell no more. `operations` counts the floating-point operations of one run from the shapes in the
-graphs (`tests.benchmarks.operations`).
+Latency depends on sizes, not on values: the weights are random, and so are the SVMs
+(`tests.benchmarks.random_detector`). `operations` counts the floating-point operations of one run
+from the shapes in the graphs (`export.operations`).
 
 The CIFAR network is guarded as detection is measured, by the default settings. On ImageNet's
 thousand classes the image, the last four blocks and the energy are watched, with 64 components (the
@@ -20,41 +18,31 @@ instead, whose maps are up to eight times as large, and has no bar.
 """
 
 import json
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
 import typer
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import mobilenet_v3_large, resnet50, vit_b_16
 
 from export.onnx_graph import export_onnx
-from guard.deep_validation import DeepValidation, StandardisedSum
+from export.operations import operations
+from export.overhead import Provider, measure_overhead, onnx_run
 from guard.guarded import GuardedClassifier
-from guard.one_class_svm import OneClassSVMs, Solution
-from guard.probes import ENERGY, Standardisation, Whitening
+from guard.probes import ENERGY
 from guard.storage import write_json
-from guard.validators import Energy, Validator
 from offline.fitting import FitSettings
-from offline.fitting.features import activations_of, reduction_for
-from offline.fitting.fit import watched_layers
 from offline.networks import small_resnet
-from tests.benchmarks.operations import operations
 from tests.benchmarks.provenance import provenance
+from tests.benchmarks.random_detector import random_detector, watched
 from tests.benchmarks.subjects import CIFAR_NETWORK
 
 __all__ = ["CASES", "Case", "benchmark"]
-
-THREADS = 2
-CALIBRATION_IMAGES = 5000
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Case(NamedTuple):
@@ -85,7 +73,7 @@ CASES = {
 def main(
     only: str | None = None,
     pairs: Annotated[int, typer.Option(min=2)] = 40,
-    provider: Literal["cpu", "cuda"] = "cpu",
+    provider: Provider = "cpu",
     save: Path | None = None,
 ) -> None:
     """Run the benchmark, print its figures, and write them to `save`."""
@@ -102,121 +90,25 @@ def main(
     print(json.dumps(whole, allow_nan=False))
 
 
-def benchmark(case: Case, pairs: int, provider: str) -> dict[str, Any]:
+def benchmark(case: Case, pairs: int, provider: Provider) -> dict[str, Any]:
     """Measure one case; see above."""
     torch.manual_seed(0)
     model = case.model().eval()
     images = torch.rand(case.batch, *case.shape)
-    guarded = GuardedClassifier(model, _detector(model, images, case.settings)).eval()
+    guarded = GuardedClassifier(model, random_detector(model, images, case.settings)).eval()
     with TemporaryDirectory() as folder:
         whole, bare = Path(folder) / "guarded.onnx", Path(folder) / "bare.onnx"
         export_onnx(guarded, whole, torch.rand(2, *case.shape), {})
         onnx.utils.extract_model(str(whole), str(bare), ["images"], ["logits"])
         counts = [operations(onnx.load(path), case.batch).total() for path in (bare, whole)]
-        seconds = _latency(bare, whole, images.numpy(), pairs, provider)
-    ratios = [guarded / bare for bare, guarded in zip(*seconds, strict=True)]
-    quartiles = statistics.quantiles(ratios, n=4)
+        runs = [onnx_run(path, images.numpy(), provider) for path in (bare, whole)]
+        latency = measure_overhead(*runs, pairs)
     return {
-        "ratio": round(statistics.median(ratios), 4),
-        "quartiles": [round(quartiles[0], 4), round(quartiles[2], 4)],
-        "ratio_of_fastest": round(min(seconds[1]) / min(seconds[0]), 4),
+        **latency.to_json(),
         "bar": case.bar,
-        "bare_ms": round(1e3 * statistics.median(seconds[0]), 3),
         "operations": {"bare": counts[0], "added": counts[1] - counts[0]},
-        "watched": _watched(guarded.detector),
+        "watched": watched(guarded.detector),
     }
-
-
-def _detector(model: nn.Module, images: Tensor, settings: FitSettings) -> DeepValidation:
-    """Build a detector of the sizes that fitting gives, with random values."""
-    layers = watched_layers(model, images, settings)
-    with torch.no_grad():
-        classes = model(images).shape[1]
-    seen, _ = activations_of(model, images, layers, classes)
-    draw = np.random.default_rng(0)
-    detector = DeepValidation(
-        [
-            Energy(torch.full((classes,), 20.0))
-            if layer == ENERGY
-            else _validator(layer, seen[layer], images.shape, classes, settings, draw)
-            for layer in layers
-        ]
-    )
-    table = torch.ones(len(layers), classes)
-    detector.joining = StandardisedSum(table, table.clone(), torch.ones(len(layers)))
-    detector.calibration = torch.randn(CALIBRATION_IMAGES).sort().values
-    detector.calibration_group = torch.zeros(CALIBRATION_IMAGES, dtype=torch.int64)
-    detector.threshold = torch.zeros(1)
-    return detector
-
-
-def _validator(
-    layer: str,
-    activation: Tensor,
-    shape: torch.Size,
-    classes: int,
-    settings: FitSettings,
-    draw: np.random.Generator,
-) -> Validator:
-    reduction = reduction_for(layer, settings, activation, shape)
-    features = reduction(activation).shape[1]
-    scaling: Standardisation | Whitening = Standardisation(
-        torch.zeros(features), torch.ones(features)
-    )
-    components = features
-    if settings.scaling == "whiten":
-        components = min(features, settings.components)
-        scaling = Whitening(torch.zeros(features), torch.randn(features, components) / features)
-    vectors = min(settings.max_vectors or settings.max_per_class, settings.max_per_class)
-    gamma = 2 / components
-    solutions = [
-        Solution(draw.normal(size=(vectors, components)), np.ones(vectors), 0.5, gamma)
-        for _ in range(classes)
-    ]
-    return Validator(layer, reduction, scaling, OneClassSVMs.from_solutions(solutions))
-
-
-def _latency(
-    bare: Path, guarded: Path, images: np.ndarray, pairs: int, provider: str
-) -> tuple[list[float], list[float]]:
-    """Return the seconds of the bare graph and of the guarded one, pair by pair."""
-    runs = [_session(path, provider) for path in (bare, guarded)]
-    for _ in range(max(3, pairs // 10)):
-        for run in runs:
-            run(images)
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for pair in range(pairs):
-        for at in (0, 1) if pair % 2 else (1, 0):
-            start = time.perf_counter()
-            runs[at](images)
-            seconds[at].append(time.perf_counter() - start)
-    return seconds
-
-
-def _session(path: Path, provider: str) -> Callable[[np.ndarray], Sequence[Any]]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    # The threads of one session must not spin on while the other one is timed.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[provider]])
-    return lambda images: session.run(None, {"images": images})
-
-
-def _watched(detector: DeepValidation) -> dict[str, Any]:
-    watched: dict[str, Any] = {}
-    for validator in detector.validators:
-        if isinstance(validator, Validator):
-            classes, vectors, augmented = validator.svms.vectors.shape
-            watched[validator.layer] = {
-                "features": len(validator.scaling.mean),
-                "components": augmented - 2,
-                "classes": classes,
-                "vectors_per_class": vectors,
-            }
-        else:
-            watched[str(validator.layer)] = {}
-    return watched
 
 
 if __name__ == "__main__":

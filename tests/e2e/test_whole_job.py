@@ -32,7 +32,7 @@ harden: {epochs: 3, steps: 2, epsilon: 0.004, batch_size: 32, learning_rate: 0.0
 fit: {layers: [input, stem, stages.stage4, energy], false_alarm_rate: 0.1, jobs: 1}
 corner_cases: {seeds: 24, transformations: [rotation, brightness]}
 evaluate: {images: 48, steps: 2, distortion: 3}
-formats: [torchscript]
+export: {formats: [torchscript], precisions: [float16]}
 floors: {clean_accuracy: 0.25, counterexample_cost: 0.01}
 """
 COMMAND = [sys.executable, "-m", "guard"]

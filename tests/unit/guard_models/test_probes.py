@@ -37,8 +37,38 @@ def test_the_last_call_of_a_layer_is_kept_and_hooks_are_removed() -> None:
     model = Twice()
     with watch(model, ["linear"]) as seen:
         output = model(torch.ones(1, 2))
-    assert seen["linear"] is output
+    assert seen["linear"].equal(output)
+    assert output.tolist() == [[1, 1]]
     assert not model.linear._forward_hooks
+    assert not model._forward_pre_hooks
+
+
+class InPlace(nn.Module):
+    """Works in place on its images, on a layer's output, and on what a block gave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.block(images.sub_(0.5))
+        maps += 1
+        return self.head(maps.mean((2, 3)))
+
+
+def test_what_is_changed_in_place_later_is_seen_as_the_layer_gave_it(device: torch.device) -> None:
+    torch.manual_seed(0)
+    model = InPlace().eval().to(device)
+    images = torch.rand(2, 3, 8, 8, device=device)
+    before = images.clone()
+    with torch.no_grad(), watch(model, ["block.0", "block"]) as seen:
+        model(images)
+        convolved = model.block[0](before - 0.5)
+    assert images.equal(before)
+    assert convolved.min() < 0
+    torch.testing.assert_close(seen["block.0"], convolved)
+    torch.testing.assert_close(seen["block"], convolved.relu())
 
 
 def test_statistics_are_numpys() -> None:

@@ -147,7 +147,7 @@ def test_a_graph_without_the_detectors_outputs_is_a_bad_bundle(tmp_path: Path) -
 def test_threshold_default_is_the_graphs_own(bundle: Path) -> None:
     """What the engine passes is what the graph would have used."""
     loaded = load_bundle(bundle)
-    session = onnxruntime.InferenceSession(str(loaded.onnx_path))
+    session = onnxruntime.InferenceSession(str(loaded.onnx_path()))
     images = image_of(0.8)[np.newaxis]
     (score, valid) = session.run(["score", "valid"], {"images": images})
     assert valid[0] == (score[0] <= loaded.manifest.threshold)

@@ -1,0 +1,59 @@
+"""A guarded classifier compiled ahead of time by AOTInductor (.aot.pt2), for libtorch hosts."""
+
+import shutil
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch._inductor import config
+from torch._inductor.exc import InductorError
+
+from export.capture import capture
+from export.parity import full_float32
+from export.quiet import upstream_quiet
+from guard.errors import CornerguardError
+from guard.guarded import GuardedClassifier
+
+__all__ = ["export_aot_inductor", "require_compiler"]
+
+
+def export_aot_inductor(
+    guarded: GuardedClassifier, path: Path, images: Float[Tensor, "b c h w"]
+) -> None:
+    """Compile the model for the device that it is on, and write the package.
+
+    `torch._inductor.aoti_load_package(path)(images, threshold)` runs it in Python, and
+    `torch::inductor::AOTIModelPackageLoader` in C++, to a plain tuple in the order of
+    `GuardedOutput`. It is machine code: it runs on processors and GPUs like this machine's.
+
+    Args:
+        guarded: in evaluation mode.
+        path: the file to write; its name ends in .pt2.
+        images: two or more, of the size that the package is to take.
+
+    Raises:
+        CornerguardError: there is no C++ compiler, or the model cannot be captured or compiled.
+    """
+    require_compiler()
+    program = capture(guarded, images)
+    try:
+        with upstream_quiet(), full_float32():
+            torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+    except (InductorError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CornerguardError(f"the model does not compile with AOTInductor: {reason}") from None
+
+
+def require_compiler() -> None:
+    """Refuse to go on without the C++ compiler that AOTInductor calls.
+
+    Raises:
+        CornerguardError: none of its compilers is found.
+    """
+    names = [name for name in config.cpp.cxx if name]
+    if not any(shutil.which(name) for name in names):
+        raise CornerguardError(
+            f"aot_inductor: no C++ compiler is found ({', '.join(names)}); install one, name it in "
+            "the environment variable CXX, or leave aot_inductor out of the formats"
+        )
