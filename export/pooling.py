@@ -6,19 +6,26 @@ from onnx import helper, numpy_helper, shape_inference
 __all__ = ["pool_over_space"]
 
 POOLS = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}
+LARGEST_MEAN = 64 * 64
+"""Values to a channel: a pooling sums them one by one, and loses digits that a reduction keeps."""
 
 
 def pool_over_space(model: onnx.ModelProto) -> None:
-    """Write each mean and maximum over height and width as a global pooling, in place.
+    """Write each maximum, and each mean of a small map, over space as a global pooling, in place.
 
     They are the same, but ONNX Runtime's convolutions keep their maps in blocks of channels, and a
     pooling reads those as they are: before a reduction, it first reorders the whole map.
     """
     graph = model.graph
-    ranks = _ranks(model)
+    shapes = _shapes(model)
     constants = {entry.name: entry for entry in graph.initializer}
     for at, node in reversed(list(enumerate(graph.node))):
-        if node.op_type not in POOLS or ranks.get(node.input[0]) != 4:
+        shape = shapes.get(node.input[0], [])
+        if node.op_type not in POOLS or len(shape) != 4:
+            continue
+        # A size of 0 is any size, so perhaps a large one.
+        small = 0 < shape[2] * shape[3] <= LARGEST_MEAN
+        if node.op_type == "ReduceMean" and not small:
             continue
         axes = constants.get(node.input[1]) if len(node.input) > 1 else None
         if axes is None or {axis % 4 for axis in numpy_helper.to_array(axes).tolist()} != {2, 3}:
@@ -35,7 +42,10 @@ def pool_over_space(model: onnx.ModelProto) -> None:
             graph.node.insert(at + place, new)
 
 
-def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+def _shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Return the sizes of each tensor, 0 where they are free."""
     graph = shape_inference.infer_shapes(model).graph
     known = (*graph.input, *graph.value_info)
-    return {value.name: len(value.type.tensor_type.shape.dim) for value in known}
+    return {
+        value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in known
+    }

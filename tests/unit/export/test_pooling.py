@@ -11,15 +11,17 @@ from export.pooling import pool_over_space
 MAPS = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
 
 
-def reducing(operation: str, axes: tuple[int, ...], keepdims: int) -> onnx.ModelProto:
-    """Build a graph of one reduction of a map of any batch, height and width."""
+def reducing(
+    operation: str, axes: tuple[int, ...], keepdims: int, space: tuple[int | str, ...] = (5, 4)
+) -> onnx.ModelProto:
+    """Build a graph of one reduction of maps of any batch."""
     graph = helper.make_graph(
         [
             helper.make_node("Abs", ["maps"], ["positive"]),
             helper.make_node(operation, ["positive", "axes"], ["out"], keepdims=keepdims),
         ],
         "reducing",
-        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["batch", 3, "h", "w"])],
+        [helper.make_tensor_value_info("maps", TensorProto.FLOAT, ["batch", 3, *space])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.array(axes, dtype=np.int64), "axes")],
     )
@@ -50,10 +52,19 @@ def test_a_reduction_over_space_becomes_a_pooling(
 
 
 @pytest.mark.parametrize(
-    ("operation", "axes"), [("ReduceMean", (1,)), ("ReduceMax", (1, 2)), ("ReduceSum", (2, 3))]
+    ("operation", "axes", "space"),
+    [
+        ("ReduceMean", (1,), (5, 4)),
+        ("ReduceMax", (1, 2), (5, 4)),
+        ("ReduceSum", (2, 3), (5, 4)),
+        ("ReduceMean", (2, 3), (65, 64)),
+        ("ReduceMean", (2, 3), ("h", "w")),
+    ],
 )
-def test_other_reductions_stay(operation: str, axes: tuple[int, ...]) -> None:
-    model = reducing(operation, axes, 1)
+def test_other_reductions_stay(
+    operation: str, axes: tuple[int, ...], space: tuple[int | str, ...]
+) -> None:
+    model = reducing(operation, axes, 1, space)
     before = model.SerializeToString()
     pool_over_space(model)
     assert model.SerializeToString() == before
