@@ -16,9 +16,10 @@ from export.onnx_graph import export_onnx
 from export.settings import ExportSettings
 from export.signature import require_signing_key, sign_bundle
 from export.variants import write_variant
-from guard.bundle import Agreement, Manifest, seal_bundle
+from guard.bundle import seal_bundle
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
+from guard.manifest import Agreement, Manifest
 from guard.storage import replace_directory
 
 __all__ = ["Calibration", "Images", "export_bundle"]

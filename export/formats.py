@@ -22,8 +22,8 @@ from export.runners import (
 from export.settings import Format
 from export.torch_export import export_program
 from export.torchscript import export_torchscript
-from guard.bundle import Agreement
 from guard.guarded import GuardedClassifier
+from guard.manifest import Agreement
 from guard.progress import CONSOLE
 from guard.serving.providers import TENSORRT, listed
 

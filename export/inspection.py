@@ -15,8 +15,10 @@ from rich.table import Table
 
 from export.operations import operations
 from export.overhead import Overhead, measure_overhead, onnx_run
-from guard.bundle import SIGNATURE_NAME, Agreement, Bundle, load_bundle
+from guard.bundle import Bundle, load_bundle
+from guard.bundle_files import SIGNATURE_NAME
 from guard.errors import BadBundle
+from guard.manifest import Agreement
 from guard.probes import ENERGY
 from guard.settings import Settings
 

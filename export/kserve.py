@@ -6,7 +6,8 @@ from typing import Any
 import yaml
 from pydantic import Field, model_validator
 
-from guard.bundle import Bundle, Manifest
+from guard.bundle import Bundle
+from guard.manifest import Manifest
 from guard.settings import Settings
 from guard.storage import write_text
 

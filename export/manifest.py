@@ -9,8 +9,8 @@ import onnxruntime
 import torch
 
 from export.image_size import AnySize
-from guard.bundle import SCHEMA_VERSION, Manifest, TensorSpec
 from guard.guarded import GuardedClassifier
+from guard.manifest import SCHEMA_VERSION, Manifest, TensorSpec
 
 __all__ = ["describe", "metadata_of"]
 

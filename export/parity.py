@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from export.runners import Runner, run_batch
-from guard.bundle import Agreement
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier, GuardedOutput
+from guard.manifest import Agreement
 
 __all__ = ["BATCHES", "TOLERANCE", "Mismatch", "full_float32", "require_parity"]
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from guard.bundle import SIGNATURE_NAME, load_bundle
+from guard.bundle import load_bundle
+from guard.bundle_files import SIGNATURE_NAME
 from guard.errors import BadInput
 from guard.signature import KEYS, canonical, require_library, signed_files
 from guard.storage import write_text

@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from guard.bundle import Bundle, Manifest, TensorSpec
+from guard.bundle import Bundle
 from guard.errors import BadInput
+from guard.manifest import Manifest, TensorSpec
 from guard.settings import Settings
 from guard.storage import replace_directory, write_text
 

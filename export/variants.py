@@ -20,10 +20,10 @@ from export.onnx_graph import export_onnx
 from export.quantisation import quantise
 from export.runners import Runner, onnx_runner, run_batch
 from export.settings import ExportSettings, Precision
-from guard.bundle import Variant
 from guard.deep_validation import DeepValidation
 from guard.errors import BadInput, CornerguardError
 from guard.guarded import GuardedClassifier, GuardedOutput
+from guard.manifest import Variant
 from guard.progress import track
 
 __all__ = ["write_variant"]

@@ -123,7 +123,8 @@ def check(
 @app.command(epilog="Example: cornerguard verify runs/demo/bundle --public-key release.pem")
 def verify(bundle: BundleFolder, public_key: PublicKey = None) -> None:
     """Check that every file of a bundle is what was sealed, and with a key, that it was signed."""
-    from guard.bundle import SIGNATURE_NAME, load_bundle
+    from guard.bundle import load_bundle
+    from guard.bundle_files import SIGNATURE_NAME
 
     files = load_bundle(bundle, public_key).manifest.files
     sizes = {name: (bundle / name).stat().st_size for name in files}
@@ -274,7 +275,9 @@ def main() -> None:
 
 def _settings(kind: type[Kind], flags: dict[str, Any], config: Path | None = None) -> Kind:
     """Read the settings from the file, if there is one, and the flags that were given."""
-    given = tuple(f"{key}={json.dumps(flag)}" for key, flag in flags.items() if flag is not None)
+    given = tuple(
+        f"{key}={json.dumps(flag, default=str)}" for key, flag in flags.items() if flag is not None
+    )
     if config is None:
         return parse_settings("", "the command line", kind, given)
     return load_settings(config, kind, given)

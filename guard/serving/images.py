@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from guard.bundle import Manifest
 from guard.errors import BadBundle, BadInput
+from guard.manifest import Manifest
 
 __all__ = ["ImageSpec", "check_images", "decode_image"]
 

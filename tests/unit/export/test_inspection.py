@@ -12,9 +12,10 @@ import torch
 
 from export.inspection import Inspection, inspect_bundle
 from export.onnx_graph import export_onnx
-from guard.bundle import Agreement, load_bundle, seal_bundle
+from guard.bundle import load_bundle, seal_bundle
 from guard.errors import BadBundle
 from guard.guarded import GuardedClassifier
+from guard.manifest import Agreement
 from offline.fitting import FitSettings
 from offline.networks import small_resnet
 from tests.benchmarks.random_detector import random_detector

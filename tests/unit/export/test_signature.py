@@ -13,10 +13,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from torch import nn
 
+from export import ExportSettings, export_bundle
 from export.signature import require_signing_key, sign_bundle
 from guard.bundle import load_bundle, seal_bundle
 from guard.errors import BadBundle, BadInput
+from tests.unit.export.export_samples import CLASSES, FEW, fitted
 from tests.unit.export.signing_keys import Keys, write_keys
 from tests.unit.serving.tiny_bundle import image_of, write_bundle
 
@@ -50,6 +53,22 @@ def test_what_is_signed_is_loaded(tmp_path: Path, curve: ec.EllipticCurve) -> No
     sign_bundle(folder, keys.private)  # again, in the place of the first
     renamed = folder.rename(tmp_path / "another")
     assert load_bundle(renamed, keys.public).manifest.files.keys() == {"model.onnx"}
+
+
+def test_export_signs_all_of_a_bundle_and_refuses_a_bad_key_before_it_works(
+    tmp_path: Path, keys: Keys
+) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(392, 5))
+    guarded, images = fitted(model, (3, 16, 16), FEW)
+    common = {"class_names": CLASSES, "images": images, "data_fingerprint": "f" * 64}
+    folder, signing = tmp_path / "bundle", ExportSettings(signing_key=keys.private)
+    export_bundle(guarded, folder, **common, settings=signing)
+    assert {path.name for path in folder.iterdir()} == {"guard.json", "model.onnx", "model.sig"}
+    assert load_bundle(folder, keys.public).manifest.class_names == CLASSES
+    bad = ExportSettings(signing_key=keys.public)
+    with pytest.raises(BadInput, match="is not a private key to sign with"):
+        export_bundle(guarded, tmp_path / "another", **common, settings=bad)
+    assert not (tmp_path / "another").exists()
 
 
 def test_the_librarys_command_verifies_it_and_what_that_signs_is_loaded(

@@ -20,9 +20,10 @@ from torch import nn
 
 from export import Calibration, ExportSettings, export_bundle
 from export.variants import write_variant
-from guard.bundle import Manifest, load_bundle
+from guard.bundle import load_bundle
 from guard.errors import BadInput, CornerguardError
 from guard.guarded import GuardedClassifier
+from guard.manifest import Manifest
 from guard.serving.local import check_images
 from offline.datasets import ArrayImages
 from offline.fitting import calibrate, calibrate_on, fit_deep_validation

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from guard.bundle import Manifest, TensorSpec, _digest, _rendered, load_bundle, seal_bundle
+from guard.bundle import _digest, _rendered, load_bundle, seal_bundle
 from guard.errors import BadBundle
+from guard.manifest import Manifest, TensorSpec
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from guard.bundle import Manifest, TensorSpec, seal_bundle
+from guard.bundle import seal_bundle
+from guard.manifest import Manifest, TensorSpec
 
 CLASSES = ("red", "green", "blue")
 LAYERS = ("early", "late")
