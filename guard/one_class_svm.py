@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["OneClassSVMs", "Solution"]
 
@@ -97,7 +98,7 @@ class OneClassSVMs(nn.Module):
         """Return the log ratio of each row under its label's SVM."""
         centred = features - self.centres.index_select(0, label)
         square = (centred * centred).sum(dim=1, keepdim=True)
-        augmented = torch.cat([centred, square, torch.ones_like(square)], dim=1)
+        augmented = functional.pad(torch.cat([centred, square], dim=1), (0, 1), value=1.0)
         exponents = torch.matmul(self.vectors.index_select(0, label), augmented.unsqueeze(2))
         return exponents.squeeze(2).logsumexp(dim=1)
 

@@ -160,8 +160,7 @@ class UnitLength(nn.Module):
 
     def forward(self, activation: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch feature"]:
         features: Tensor = self.reduction(activation)
-        # A product, because a power is slower; clamped before the root, whose gradient at 0 is NaN.
-        length = (features * features).sum(dim=1, keepdim=True).clamp(min=1e-12).sqrt()
+        length = torch.linalg.vector_norm(features, dim=1, keepdim=True).clamp(min=1e-6)
         return torch.cat([features / length, length.log()], dim=1)
 
 

@@ -24,7 +24,7 @@ from tests.benchmarks.random_detector import random_detector
 __all__ = ["photographs", "random_guard"]
 
 RESIDUAL = 0.2
-"""The scale of a bottleneck's branch."""
+"""The scale of the last norm in a branch."""
 
 SMALLEST = 32
 """Pixels to a side of the smallest crop."""
@@ -93,6 +93,9 @@ def _settle_statistics(model: nn.Module, images: Tensor) -> None:
     for block in model.modules():
         if isinstance(block, Bottleneck):
             block.bn3.weight.fill_(RESIDUAL)
+        elif getattr(block, "use_res_connect", False):  # inverted residuals
+            norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d)]
+            norms[-1].weight.fill_(RESIDUAL)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
