@@ -20,8 +20,8 @@ def pool_over_space(model: onnx.ModelProto) -> None:
     shapes = _shapes(model)
     constants = {entry.name: entry for entry in graph.initializer}
     for at, node in reversed(list(enumerate(graph.node))):
-        shape = shapes.get(node.input[0], [])
-        if node.op_type not in POOLS or len(shape) != 4:
+        shape = shapes.get(node.input[0], []) if node.op_type in POOLS else []
+        if len(shape) != 4:
             continue
         # A size of 0 is any size, so perhaps a large one.
         small = 0 < shape[2] * shape[3] <= LARGEST_MEAN

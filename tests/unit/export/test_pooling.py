@@ -17,6 +17,7 @@ def reducing(
     """Build a graph of one reduction of maps of any batch."""
     graph = helper.make_graph(
         [
+            helper.make_node("Constant", [], ["unused"], value_float=1.0),  # has no input
             helper.make_node("Abs", ["maps"], ["positive"]),
             helper.make_node(operation, ["positive", "axes"], ["out"], keepdims=keepdims),
         ],
