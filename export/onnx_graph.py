@@ -18,6 +18,7 @@ from export.capture import capture, unsupported_operation
 from export.image_size import named_axes
 from export.pooling import pool_over_space
 from export.quiet import upstream_quiet
+from export.scopes import SCOPES, scopes_of
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier, GuardedOutput
 
@@ -33,8 +34,6 @@ SINGLE_FILE_BYTES = 2**31 - 2**26
 """Of weights: protobuf writes no message above 2 GiB, of which 64 MiB are left for the nodes."""
 
 STANDARD_DOMAINS = ("", "ai.onnx")
-SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where upstream writes the names of the modules that a node was in."""
 
 
 def export_onnx(
@@ -139,9 +138,7 @@ def _require_kernels(guarded: GuardedClassifier, model: onnx.ModelProto, path: P
 
 
 def _module_of(guarded: GuardedClassifier, node: onnx.NodeProto) -> str:
-    scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
-    paths = re.findall(r"'((?:model|detector)\b[^']*)'", scopes)
-    return named(guarded, paths[-1] if paths else "model")
+    return named(guarded, (scopes_of(node) or ["model"])[-1])
 
 
 def _forget_sources(model: onnx.ModelProto) -> None:

@@ -3,6 +3,8 @@
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
+from export.scopes import scopes_of
+
 __all__ = ["pool_over_space"]
 
 POOLS = {"ReduceMean": "GlobalAveragePool", "ReduceMax": "GlobalMaxPool"}
@@ -11,16 +13,19 @@ LARGEST_MEAN = 64 * 64
 
 
 def pool_over_space(model: onnx.ModelProto) -> None:
-    """Write each maximum, and each mean of a small map, over space as a global pooling, in place.
+    """Write the detector's maxima, and its means of small maps, as global poolings, in place.
 
-    They are the same, but ONNX Runtime's convolutions keep their maps in blocks of channels, and a
-    pooling reads those as they are: before a reduction, it first reorders the whole map.
+    The model's own are left as they are. The values are the same, but ONNX Runtime's convolutions
+    keep their maps in blocks of channels, and a pooling reads those as they are: before a
+    reduction, it first reorders the whole map.
     """
     graph = model.graph
     shapes = _shapes(model)
     constants = {entry.name: entry for entry in graph.initializer}
     for at, node in reversed(list(enumerate(graph.node))):
-        shape = shapes.get(node.input[0], []) if node.op_type in POOLS else []
+        if node.op_type not in POOLS or scopes_of(node)[:1] != ["detector"]:
+            continue
+        shape = shapes.get(node.input[0], [])
         if len(shape) != 4:
             continue
         # A size of 0 is any size, so perhaps a large one.

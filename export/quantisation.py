@@ -1,6 +1,5 @@
 """An ONNX graph whose products are of int8, quantised by ONNX Runtime on clean images."""
 
-import ast
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from export.images import Images
 from export.onnx_graph import write_graph
 from export.quiet import root_log_dropped
+from export.scopes import scopes_of
 from guard.errors import CornerguardError
 from guard.progress import track
 
@@ -20,9 +20,6 @@ __all__ = ["quantise"]
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 BATCH = 32
-
-SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where torch's exporter keeps, of each node, the modules that it came from, outermost first."""
 
 
 def quantise(source: Path, path: Path, images: Images) -> None:
@@ -89,6 +86,4 @@ class _Feeds:
 
 
 def _of_the_model(node: onnx.NodeProto) -> bool:
-    scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "[]")
-    outer = [scope for scope in ast.literal_eval(scopes) if scope]
-    return bool(outer) and outer[0].partition(".")[0] == "model"
+    return any(name.startswith("model") for name in scopes_of(node)[:1])

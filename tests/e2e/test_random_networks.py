@@ -19,6 +19,8 @@ from tests.e2e.random_networks import UNSUPPORTED
 NETWORKS = 200
 
 
+# beartype, which checks every signature here, draws which item of a sequence it looks at.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 def test_random_networks_export_and_agree_or_are_named(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

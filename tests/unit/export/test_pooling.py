@@ -7,12 +7,17 @@ import pytest
 from onnx import TensorProto, checker, helper, numpy_helper, shape_inference
 
 from export.pooling import pool_over_space
+from export.scopes import SCOPES
 
 MAPS = np.random.default_rng(0).normal(size=(2, 3, 5, 4)).astype(np.float32)
 
 
 def reducing(
-    operation: str, axes: tuple[int, ...], keepdims: int, space: tuple[int | str, ...] = (5, 4)
+    operation: str,
+    axes: tuple[int, ...],
+    keepdims: int,
+    space: tuple[int | str, ...] = (5, 4),
+    scope: str = "detector",
 ) -> onnx.ModelProto:
     """Build a graph of one reduction of maps of any batch."""
     graph = helper.make_graph(
@@ -26,6 +31,7 @@ def reducing(
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.array(axes, dtype=np.int64), "axes")],
     )
+    graph.node[-1].metadata_props.add(key=SCOPES, value=f"['', '{scope}', '{scope}.part', 'mean']")
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
@@ -66,6 +72,13 @@ def test_other_reductions_stay(
     operation: str, axes: tuple[int, ...], space: tuple[int | str, ...]
 ) -> None:
     model = reducing(operation, axes, 1, space)
+    before = model.SerializeToString()
+    pool_over_space(model)
+    assert model.SerializeToString() == before
+
+
+def test_the_models_own_reductions_stay() -> None:
+    model = reducing("ReduceMean", (2, 3), 1, scope="model")
     before = model.SerializeToString()
     pool_over_space(model)
     assert model.SerializeToString() == before
