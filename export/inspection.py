@@ -10,23 +10,20 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx.shape_inference import InferenceError
 from pydantic import Field
-from rich.markup import escape
-from rich.table import Table
 
 from export.operations import operations
 from export.overhead import Overhead, measure_overhead, onnx_run
 from guard.bundle import Bundle, load_bundle
 from guard.bundle_files import SIGNATURE_NAME
 from guard.errors import BadBundle
-from guard.manifest import Agreement
+from guard.manifest import Agreement, Variant
 from guard.probes import ENERGY
 from guard.settings import Settings
 
-__all__ = ["Inspection", "Layer", "Share", "inspect_bundle", "tables"]
+__all__ = ["Inspection", "Layer", "Share", "inspect_bundle"]
 
 PAIRS = 30
 TABLE = re.compile(r"detector\.validators\.(\d+)\.(.+)")
-SHOWN_CLASSES = 12
 
 
 class Layer(Settings):
@@ -85,6 +82,7 @@ class Inspection(Settings):
     operations: Share
     operations_ratio: float
     parity: dict[str, dict[str, Agreement]]
+    variants: dict[str, Variant]
     package_versions: dict[str, str]
     measured: Overhead | None
 
@@ -136,44 +134,10 @@ def inspect_bundle(
         operations=counted,
         operations_ratio=counted.ratio,
         parity=manifest.parity,
+        variants=manifest.variants,
         package_versions=manifest.package_versions,
         measured=_measured(opened, image) if measure else None,
     )
-
-
-def tables(found: Inspection) -> tuple[Table, Table]:
-    """Lay out an inspection for the terminal: the facts, then the layers."""
-    facts = Table("", found.bundle, show_header=True)
-    for name, size in found.files.items():
-        facts.add_row(escape(name), f"{size:,} bytes")
-    names = ", ".join(found.class_names[:SHOWN_CLASSES])
-    more = ", …" if len(found.class_names) > SHOWN_CLASSES else ""
-    rate, count = found.false_alarm_rate, found.calibration_size
-    rows = {
-        "signature": "present" if found.signed else "none",
-        "classes": f"{len(found.class_names)}: {names}{more}",
-        "threshold": f"{found.threshold:.6g}: false alarms {rate:.2%}, on {count:,} clean images",
-        "weights": _share(found.table_bytes, "bytes"),
-        "operations": f"{_share(found.operations, '')} for {'×'.join(map(str, found.image))}",
-    }
-    if found.measured is not None:
-        ratio, (low, high), _, bare_ms = found.measured
-        rows["latency"] = f"{bare_ms:.3g} ms × {ratio:.3f} (quartiles {low:.3f} to {high:.3f})"
-    for name, places in found.parity.items():
-        for place, agreed in places.items():
-            rows[f"parity, {name}, {place}"] = (
-                f"{agreed.images} images, {agreed.ties} ties; "
-                f"logits within {agreed.logits:.1g}, scores {agreed.score:.1g}"
-            )
-    rows["written by"] = ", ".join(f"{name} {at}" for name, at in found.package_versions.items())
-    for name, text in rows.items():
-        facts.add_row(escape(name), escape(text))
-    layers = Table("layer", "kind", "keeps", "bytes")
-    for layer in found.layers:
-        largest = sorted(layer.tables.items(), key=lambda item: -math.prod(item[1]))[:3]
-        keeps = ", ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in largest)
-        layers.add_row(escape(layer.name), layer.kind, escape(keeps), f"{layer.size:,}")
-    return facts, layers
 
 
 def _layers(graph: onnx.ModelProto, names: tuple[str, ...]) -> tuple[Layer, ...]:
@@ -207,8 +171,3 @@ def _measured(bundle: Bundle, image: tuple[int, int, int]) -> Overhead:
         onnx.utils.extract_model(str(bundle.onnx_path()), str(bare), ["images"], ["logits"])
         runs = [onnx_run(path, images) for path in (bare, bundle.onnx_path())]
         return measure_overhead(runs[0], runs[1], PAIRS)
-
-
-def _share(share: Share, unit: str) -> str:
-    model, detector = f"{share.model:,} {unit}".strip(), f"{share.detector:,} {unit}".strip()
-    return f"{model} of the model, {detector} of the detector: × {share.ratio:.3f}"

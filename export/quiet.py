@@ -27,6 +27,8 @@ def upstream_quiet() -> Iterator[None]:
         stack.enter_context(contextlib.redirect_stderr(nowhere))
         for kind in (DeprecationWarning, FutureWarning):
             warnings.simplefilter("ignore", kind)
+        # Of a table that is a part of another's storage; it is saved as it is.
+        warnings.filterwarnings("ignore", message="No complete tensor found in the group")
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
         try:

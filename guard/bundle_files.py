@@ -2,7 +2,7 @@
 
 import stat
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from guard.errors import BadBundle
@@ -11,6 +11,7 @@ from guard.storage import sha256_of
 __all__ = [
     "MANIFEST_NAME",
     "SIGNATURE_NAME",
+    "by_folder",
     "files_in",
     "read_bounded",
     "require_portable",
@@ -47,6 +48,15 @@ def files_in(folder: Path) -> set[str]:
                     f"{shown(path)}: is a pipe, socket or device; a bundle holds plain files only"
                 )
     return names
+
+
+def by_folder(sizes: Mapping[str, int]) -> dict[str, list[int]]:
+    """Gather the bytes of files by name, those of a folder under the folder's: `report/`."""
+    found: dict[str, list[int]] = {}
+    for name, size in sizes.items():
+        folder, inside, _ = name.partition("/")
+        found.setdefault(folder + inside, []).append(size)
+    return found
 
 
 def require_portable(names: Iterable[str], folder: Path) -> None:

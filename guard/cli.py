@@ -124,13 +124,14 @@ def check(
 def verify(bundle: BundleFolder, public_key: PublicKey = None) -> None:
     """Check that every file of a bundle is what was sealed, and with a key, that it was signed."""
     from guard.bundle import load_bundle
-    from guard.bundle_files import SIGNATURE_NAME
+    from guard.bundle_files import SIGNATURE_NAME, by_folder
 
     files = load_bundle(bundle, public_key).manifest.files
     sizes = {name: (bundle / name).stat().st_size for name in files}
     table = Table("file", "bytes", "SHA-256")
-    for name, digest in files.items():
-        table.add_row(escape(name), f"{sizes[name]:,}", f"{digest[:16]}…")
+    for name, of_these in by_folder(sizes).items():
+        said = f"{files[name][:16]}…" if name in files else f"each of {len(of_these)} files"
+        table.add_row(escape(name), f"{sum(of_these):,}", said)
     Console().print(table)
     if public_key is not None:
         signed = f"signed with the key of {public_key}"
@@ -158,7 +159,7 @@ def inspect(
     if as_json:
         sys.stdout.write(found.model_dump_json() + "\n")
     else:
-        Console().print(*inspection.tables(found), sep="\n")
+        Console().print(*_toolchain("export.inspection_tables").tables(found), sep="\n")
 
 
 @app.command(epilog="Example: cornerguard serve runs/demo/bundle --grpc-port 8001")

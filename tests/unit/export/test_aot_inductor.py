@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch._inductor import config
 
-from export import export_aot_inductor, export_bundle
+from export import ExportSettings, export_aot_inductor, export_bundle
 from guard.bundle import load_bundle
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
@@ -50,7 +50,7 @@ def test_the_package_is_compiled_and_agrees(tmp_path: Path) -> None:
         class_names=CLASSES,
         images=images,
         data_fingerprint="f" * 64,
-        formats=("aot_inductor",),
+        settings=ExportSettings(formats=("aot_inductor",)),
     )
     manifest = load_bundle(tmp_path / "bundle").manifest
     assert {"model.onnx", "model.aot.pt2"} == set(manifest.parity) <= set(manifest.files)
@@ -81,6 +81,6 @@ def test_without_a_compiler_nothing_is_begun(
             class_names=CLASSES,
             images=images,
             data_fingerprint="f" * 64,
-            formats=("torchscript", "aot_inductor"),
+            settings=ExportSettings(formats=("torchscript", "aot_inductor")),
         )
     assert not list(tmp_path.iterdir())

@@ -99,7 +99,7 @@ def test_the_worst_image_of_a_mismatch_is_shown(
         ours = float(guarded(images[41:42]).score)
     picture = tmp_path / "worst.png"
     with pytest.raises(Mismatch) as caught:
-        compare_onnx(guarded, tmp_path / "model.onnx", images, picture)
+        compare_onnx(guarded, tmp_path / "model.onnx", [images], picture)
     message = str(caught.value)
     assert caught.value.image == 41
     assert "model.onnx on CPUExecutionProvider: score of image 41 is " in message
@@ -150,7 +150,7 @@ def test_every_provider_that_works_here_is_compared_and_the_others_are_named(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     guarded, images, path = exported
-    found = compare_onnx(guarded, path, images, tmp_path / "worst.png")
+    found = compare_onnx(guarded, path, [images], tmp_path / "worst.png")
     said = " ".join(capfd.readouterr().err.split())
     assert CPU in found
     for provider in listed():
