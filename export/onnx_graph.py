@@ -84,7 +84,10 @@ def export_onnx(
     _forget_sources(model)
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
-    write_graph(model, path)
+    try:
+        write_graph(model, path)
+    except shape_inference.InferenceError as error:
+        raise BadInput(_missized(guarded, model, error)) from None
     if not bfloat16:  # which ONNX Runtime has no kernels for on a CPU
         _require_kernels(guarded, model, path)
 
@@ -135,6 +138,16 @@ def _require_kernels(guarded: GuardedClassifier, model: onnx.ModelProto, path: P
             f"{_module_of(guarded, node)}: uses {node.op_type} on a type of number that ONNX "
             "Runtime does not do it in; compute in float32"
         ) from None
+
+
+def _missized(guarded: GuardedClassifier, model: onnx.ModelProto, error: Exception) -> str:
+    found = re.search(r"node name: ([^)\s]+)\)", str(error))
+    node = next((node for node in model.graph.node if found and node.name == found[1]), None)
+    where = named(guarded, "model") if node is None else _module_of(guarded, node)
+    return (
+        f"{where}: ONNX gives its output another size than torch: {' '.join(str(error).split())}; "
+        "of a pooling leave ceil_mode out, and pad its input in its place"
+    )
 
 
 def _module_of(guarded: GuardedClassifier, node: onnx.NodeProto) -> str:

@@ -186,6 +186,17 @@ def test_a_watched_layer_of_another_type_is_named(
         export_onnx(guarded, tmp_path / "model.onnx", torch.rand(6, 3, 8, 8), {})
 
 
+def test_a_pooling_that_onnx_gives_another_size_is_named(tmp_path: Path) -> None:
+    """torch leaves out a last window that begins behind the map; ONNX's inference does not."""
+
+    def pooled(_: Body, maps: Tensor) -> Tensor:
+        wide = nn.functional.interpolate(maps, (24, 24))
+        return nn.functional.max_pool2d(wide, 2, 3, ceil_mode=True)
+
+    with pytest.raises(BadInput, match=r"model: 'features\.2' \(Body\): ONNX gives .*ceil_mode"):
+        export_onnx(guard(pooled), tmp_path / "model.onnx", torch.rand(6, 3, 8, 8), {})
+
+
 def test_what_works_in_place_behind_a_watched_layer_is_exported_as_it_was_seen(
     tmp_path: Path,
 ) -> None:
