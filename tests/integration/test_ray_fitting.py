@@ -20,11 +20,16 @@ from offline.fitting import FitSettings, fit_deep_validation
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     # Ray's workers are very nice (15): beside other work on this machine they hardly run.
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    nodes = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
-    )
+    # Nor is half a minute always enough there for a head to start and say where it listens.
+    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "120")
+    nodes = Cluster()
     try:
-        nodes.add_node(num_cpus=1)
+        try:
+            nodes.add_node(wait=False, num_cpus=1, include_dashboard=False)
+        except RuntimeError:  # it was seen to die before its first line of log
+            nodes.add_node(wait=False, num_cpus=1, include_dashboard=False)
+        nodes.add_node(wait=False, num_cpus=1)
+        nodes.wait_for_nodes(timeout=120)
         ray.init(address=nodes.address, log_to_driver=False)
         yield nodes
     finally:
