@@ -5,6 +5,7 @@ import math
 from rich.markup import escape
 from rich.table import Table
 
+from export.agreement_in_words import agreement_rows
 from export.inspection import Inspection, Share
 from guard.bundle_files import by_folder
 
@@ -32,18 +33,7 @@ def tables(found: Inspection) -> tuple[Table, Table]:
     if found.measured is not None:
         ratio, (low, high), _, bare_ms = found.measured
         rows["latency"] = f"{bare_ms:.3g} ms × {ratio:.3f} (quartiles {low:.3f} to {high:.3f})"
-    for name, places in found.parity.items():
-        for place, agreed in places.items():
-            rows[f"parity, {name}, {place}"] = (
-                f"{agreed.images} images, {agreed.ties} ties; "
-                f"logits within {agreed.logits:.1g}, scores {agreed.score:.1g}"
-            )
-    for name, variant in found.variants.items():
-        rows[name] = (
-            f"threshold {variant.threshold:.6g}; labels are float32's on "
-            f"{variant.same_labels:.1%} of {variant.images} images, verdicts on "
-            f"{variant.same_verdicts:.1%}; {variant.false_alarm_rate:.1%} false alarms"
-        )
+    rows |= agreement_rows(found.parity, found.variants)
     rows["written by"] = ", ".join(f"{name} {at}" for name, at in found.package_versions.items())
     for name, text in rows.items():
         facts.add_row(escape(name), escape(text))

@@ -13,9 +13,8 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotI
 from torch import Tensor
 
 from export.graph_calibration import require_calibrated, set_calibration
-from export.image_size import sized
 from export.images import Calibration, Images
-from export.low_precision import LowPrecision
+from export.low_precision import lowered
 from export.onnx_graph import export_onnx
 from export.quantisation import quantise
 from export.runners import Runner, onnx_runner, run_batch
@@ -32,8 +31,6 @@ BATCH = 64
 REFERENCE_IMAGES = 4
 REFERENCE_TOLERANCE = 0.1
 """Of the logits' size, between torch and ONNX's reference, which round at other places."""
-
-TYPES: Mapping[Precision, torch.dtype] = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 Answers = dict[str, np.ndarray]
 
@@ -72,7 +69,7 @@ def write_variant(
     if precision == "int8":
         quantise(folder / "model.onnx", path, calibration.images)
     else:
-        module = _lowered(guarded, precision, settings, images[:2])
+        module = lowered(guarded, precision, settings.image_size, images[:2])
         export_onnx(module, path, images[:2], {})
     detector = copy.deepcopy(guarded.detector)
     clean = _stream(calibration.images, images.device, f"Calibrating {precision}")
@@ -117,26 +114,6 @@ def _engine(path: Path, module: GuardedClassifier | None) -> _Engine:
         if module is None:
             raise CornerguardError(f"{path.name}: does not load: {error}") from None
         return _Engine("torch", module, False)
-
-
-def _lowered(
-    guarded: GuardedClassifier,
-    precision: Precision,
-    settings: ExportSettings,
-    images: Float[Tensor, "b c h w"],
-) -> GuardedClassifier:
-    size = (images.shape[2], images.shape[3])
-    lowered = LowPrecision(guarded, TYPES[precision]).eval()
-    module = sized(lowered, settings.image_size, size)
-    try:
-        with torch.no_grad():
-            module(images)
-    except RuntimeError as error:
-        raise CornerguardError(
-            f"the model does not run in {precision}: {str(error).splitlines()[0]}; "
-            f"leave {precision} out of export.precisions"
-        ) from None
-    return module
 
 
 def _stream(images: Images, device: torch.device, what: str) -> Iterable[Tensor]:

@@ -49,32 +49,12 @@ class BasicBlock(nn.Module):
 class SmallResNet(nn.Module):
     """A residual network: stages of doubling width, each at half the resolution of the last."""
 
-    def __init__(
-        self,
-        num_classes: int,
-        channels: int = 3,
-        width: int = 16,
-        blocks: int = 1,
-        stem_stride: int = 1,
-        stages: int = 4,
-    ) -> None:
+    def __init__(self, stem: nn.Sequential, stages: nn.Sequential, head: nn.Linear) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 3, stem_stride, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(),
-        )
-        named: OrderedDict[str, nn.Module] = OrderedDict()
-        inside = width
-        for stage in range(stages):
-            outside, stride = width * 2**stage, 1 if stage == 0 else 2
-            for block in range(blocks):
-                name = f"stage{stage + 1}" + (f"_{block + 1}" if blocks > 1 else "")
-                named[name] = BasicBlock(inside, outside, stride if block == 0 else 1)
-                inside = outside
-        self.stages = nn.Sequential(named)
+        self.stem = stem
+        self.stages = stages
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(inside, num_classes)
+        self.head = head
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b class"]:
         logits: Tensor = self.head(self.pool(self.stages(self.stem(images))).flatten(1))
@@ -90,7 +70,20 @@ def small_resnet(
     stages: int = 4,
 ) -> SmallResNet:
     """Build a small residual network; for 64x64 images a `stem_stride` of 2 quarters its cost."""
-    return SmallResNet(num_classes, channels, width, blocks, stem_stride, stages)
+    stem = nn.Sequential(
+        nn.Conv2d(channels, width, 3, stem_stride, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    )
+    named: OrderedDict[str, nn.Module] = OrderedDict()
+    inside = width
+    for stage in range(stages):
+        outside, stride = width * 2**stage, 1 if stage == 0 else 2
+        for block in range(blocks):
+            name = f"stage{stage + 1}" + (f"_{block + 1}" if blocks > 1 else "")
+            named[name] = BasicBlock(inside, outside, stride if block == 0 else 1)
+            inside = outside
+    return SmallResNet(stem, nn.Sequential(named), nn.Linear(inside, num_classes))
 
 
 def seven_layer_cnn(num_classes: int = 10) -> nn.Sequential:

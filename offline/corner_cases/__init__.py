@@ -1,10 +1,8 @@
 """Natural corner cases: transformations of real images, grown until the model errs."""
 
+from offline.corner_cases.found import CornerCases, CornerCaseSearch, Dropped
 from offline.corner_cases.search import (
-    CornerCases,
-    CornerCaseSearch,
     CornerCaseSettings,
-    Dropped,
     Seeds,
     find_corner_cases,
     seed_images,

@@ -10,28 +10,25 @@ pixel, and only those combinations count that succeed at least as often as both 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from pydantic import Field
 from torch import Tensor, nn
 
 from guard.errors import BadInput
 from guard.progress import track
 from guard.settings import Settings
+from offline.corner_cases.found import CornerCases, CornerCaseSearch, Dropped
 from offline.corner_cases.prediction import device_of, predict
 from offline.corner_cases.search_space import TRANSFORMATIONS, Deformation, Transformation
 from offline.corner_cases.transformations import Border
 from offline.datasets import ImageSet
 
 __all__ = [
-    "CornerCaseSearch",
     "CornerCaseSettings",
-    "CornerCases",
-    "Dropped",
     "Seeds",
     "find_corner_cases",
     "seed_images",
@@ -73,54 +70,6 @@ class Seeds(NamedTuple):
     images: Float[Tensor, "n c h w"]
     labels: Int64[Tensor, " n"]
     indices: Int64[Tensor, " n"]
-
-
-@dataclass(frozen=True, eq=False)
-class CornerCases:
-    """The seed images under one deformation, and what the model made of them; on the CPU."""
-
-    name: str
-    deformation: Deformation
-    images: Float[Tensor, "n c h w"]
-    labels: Int64[Tensor, " n"]
-    predictions: Int64[Tensor, " n"]
-    confidences: Float[Tensor, " n"]
-
-    @property
-    def succeeded(self) -> Bool[Tensor, " n"]:
-        """True for a successful corner case (SCC): the model errs. False for a failed one (FCC)."""
-        return self.predictions != self.labels
-
-    @property
-    def success_rate(self) -> float:
-        """The share of images that the model gets wrong."""
-        return int(self.succeeded.sum()) / len(self.labels)
-
-    def summary(self) -> dict[str, Any]:
-        """One line of Table 3.5 as plain values."""
-        return {
-            "transformation": self.name,
-            "configuration": self.deformation.describe(),
-            "success_rate": self.success_rate,
-            "mean_confidence": self.confidences.mean().item(),
-        }
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A transformation that gave no corner cases, and why; the rate is None if none was tried."""
-
-    name: str
-    reason: str
-    success_rate: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class CornerCaseSearch:
-    """What the search kept, in the order of the search space, `combined` last; and the rest."""
-
-    kept: tuple[CornerCases, ...]
-    dropped: tuple[Dropped, ...]
 
 
 def seed_images(model: nn.Module, image_set: ImageSet, count: int, seed: int) -> Seeds:

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from offline.evaluation.detection import CornerCaseDetection, Detection
+from offline.evaluation.figures_in_words import area, percent
 from offline.evaluation.report_data import Measure
 
 __all__ = ["detection_table", "measures_table"]
@@ -48,9 +49,9 @@ def _row(entry: CornerCaseDetection) -> tuple[Text | str, ...]:
     return (
         Text(entry.name),
         Text(entry.configuration),
-        "–" if entry.success_rate is None else f"{entry.success_rate:.1%}",
-        "–" if entry.auc is None else f"{entry.auc:.4f}",
-        "–" if entry.detected is None else f"{entry.detected.value:.1%}",
+        percent(entry.success_rate),
+        area(entry.auc),
+        percent(entry.detected.value if entry.detected else None),
     )
 
 

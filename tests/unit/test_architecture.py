@@ -2,12 +2,16 @@
 
 import ast
 import importlib
+import json
 import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from tests.unit.serving.tiny_bundle import write_bundle
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "torchvision", "sklearn", "scipy", "onnx", "joblib", "jaxtyping", "safetensors"}
@@ -50,20 +54,34 @@ def test_what_an_edge_box_runs_imports_none_of_the_toolchain() -> None:
         assert not imported(path) & (HEAVY | {"offline", "export"}), path
 
 
-def test_the_command_starts_and_checks_without_the_toolchain() -> None:
+def test_guard_reaches_the_toolchain_by_name_in_one_place() -> None:
+    assert [path.name for path in EDGE if "import_module" in path.read_text()] == ["toolchain.py"]
+
+
+def without_the_toolchain(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command where nothing of the toolchain is installed."""
     program = (
         "import sys\n"
         f"heavy = {sorted(HEAVY)!r}\n"
         "sys.modules.update(dict.fromkeys(heavy))\n"  # importing any of them now fails
         "import guard.cli, guard.client, guard.serving.server, guard.serving.local\n"
-        "sys.argv = ['cornerguard', 'fit', 'mnist']\n"
+        "sys.argv[0] = 'cornerguard'\n"
         "guard.cli.main()\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 2, ended.stderr
-    assert "needs the whole toolchain" in ended.stderr
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_starts_and_checks_without_the_toolchain(tmp_path: Path) -> None:
+    bundle, image = write_bundle(tmp_path / "bundle"), tmp_path / "dark.png"
+    Image.new("RGB", (8, 8), (51, 51, 51)).save(image)
+    checked = without_the_toolchain("check", str(bundle), str(image), "--json")
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["verdict"] == "VALID"
+    for asked in (("fit", "mnist"), ("inspect", str(bundle))):
+        ended = without_the_toolchain(*asked)
+        assert ended.returncode == 2, ended.stderr
+        assert "needs the whole toolchain" in ended.stderr
 
 
 @pytest.mark.parametrize("package", ["guard", "offline", "export"])

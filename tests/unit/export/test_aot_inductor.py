@@ -9,6 +9,7 @@ from torch import nn
 from torch._inductor import config
 
 from export import ExportSettings, export_aot_inductor, export_bundle
+from export.settings import Format
 from guard.bundle import load_bundle
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
@@ -39,19 +40,23 @@ def brightness() -> tuple[GuardedClassifier, ArrayImages]:
     return GuardedClassifier(model, fit_deep_validation(model, images, images, settings, 0)), images
 
 
+def export(guarded: GuardedClassifier, images: ArrayImages, folder: Path, *formats: Format) -> None:
+    export_bundle(
+        guarded,
+        folder,
+        class_names=CLASSES,
+        images=images,
+        data_fingerprint="f" * 64,
+        settings=ExportSettings(formats=formats),
+    )
+
+
 @pytest.mark.skipif(
     not any(shutil.which(name) for name in config.cpp.cxx if name), reason="no C++ compiler"
 )
 def test_the_package_is_compiled_and_agrees(tmp_path: Path) -> None:
     guarded, images = brightness()
-    export_bundle(
-        guarded,
-        tmp_path / "bundle",
-        class_names=CLASSES,
-        images=images,
-        data_fingerprint="f" * 64,
-        settings=ExportSettings(formats=("aot_inductor",)),
-    )
+    export(guarded, images, tmp_path / "bundle", "aot_inductor")
     manifest = load_bundle(tmp_path / "bundle").manifest
     assert {"model.onnx", "model.aot.pt2"} == set(manifest.parity) <= set(manifest.files)
     found = manifest.parity["model.aot.pt2"]["cpu"]
@@ -75,12 +80,5 @@ def test_without_a_compiler_nothing_is_begun(
     with pytest.raises(CornerguardError, match=said):
         export_aot_inductor(guarded, tmp_path / "model.aot.pt2", images.fetch(torch.arange(2)))
     with pytest.raises(CornerguardError, match=said):
-        export_bundle(
-            guarded,
-            tmp_path / "bundle",
-            class_names=CLASSES,
-            images=images,
-            data_fingerprint="f" * 64,
-            settings=ExportSettings(formats=("torchscript", "aot_inductor")),
-        )
+        export(guarded, images, tmp_path / "bundle", "torchscript", "aot_inductor")
     assert not list(tmp_path.iterdir())
