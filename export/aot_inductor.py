@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch._inductor import config
 from torch._inductor.exc import InductorError
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
+from export.archive import forget_places
 from export.capture import capture
 from export.parity import full_float32
 from export.quiet import upstream_quiet
@@ -43,6 +45,8 @@ def export_aot_inductor(
     except (InductorError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CornerguardError(f"the model does not compile with AOTInductor: {reason}") from None
+    # The source and its command line, and where the compiler found what its lines came from.
+    forget_places(path, dropped=[".cpp"], places=[Path(torch.__file__).parent, Path(cache_dir())])
 
 
 def require_compiler() -> None:

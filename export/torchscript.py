@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.jit._trace import TracerWarning
 
+from export.archive import forget_places
 from export.capture import capture
 from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 
-__all__ = ["export_torchscript"]
+__all__ = ["export_torchscript", "write_trace"]
 
 
 def export_torchscript(
@@ -41,8 +42,14 @@ def export_torchscript(
             # That shapes checked in Python are fixed by the trace: parity is checked on other ones.
             warnings.simplefilter("ignore", TracerWarning)
             traced = torch.jit.trace(guarded, (images, threshold), check_trace=False)
-            torch.jit.save(traced, str(path))
+            write_trace(traced, path)
     except RuntimeError as error:
         raise CornerguardError(
             f"the model does not export to TorchScript: {str(error).splitlines()[0]}"
         ) from None
+
+
+def write_trace(traced: torch.jit.ScriptModule, path: Path) -> None:
+    """Write a traced module without the debug records, which name the files that it came from."""
+    torch.jit.save(traced, str(path))
+    forget_places(path, dropped=[".debug_pkl"])

@@ -40,7 +40,7 @@ from export.parity import BATCHES, require_parity
 from export.quiet import upstream_quiet
 from export.runners import Runner, onnx_runner, program_runner, torchscript_runner
 from export.torch_export import export_program
-from export.torchscript import export_torchscript
+from export.torchscript import export_torchscript, write_trace
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 from guard.progress import track
@@ -187,7 +187,7 @@ def _bare_graph(model: nn.Module, whole: Path, bare: Path, images: Tensor) -> No
 def _bare_torchscript(model: nn.Module, whole: Path, bare: Path, images: Tensor) -> None:
     with upstream_quiet(), torch.no_grad():
         warnings.simplefilter("ignore", TracerWarning)  # of shapes that Python checks
-        torch.jit.save(torch.jit.trace(model, images, check_trace=False), str(bare))
+        write_trace(torch.jit.trace(model, images, check_trace=False), bare)
 
 
 def _bare_program(model: nn.Module, whole: Path, bare: Path, images: Tensor) -> None:

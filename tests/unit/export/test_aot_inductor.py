@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from machine_places import found_in
 from torch import nn
 from torch._inductor import config
 
@@ -57,6 +58,7 @@ def test_the_package_is_compiled_and_agrees(tmp_path: Path) -> None:
     found = manifest.parity["model.aot.pt2"]["cpu"]
     assert found.images == 80
     assert max(found.logits, found.score) <= found.tolerance == 1e-4
+    assert found_in(tmp_path / "bundle" / "model.aot.pt2") == []
     loaded = torch._inductor.aoti_load_package(str(tmp_path / "bundle" / "model.aot.pt2"))
     one = images.fetch(torch.tensor([7]))
     threshold = torch.tensor([-1e9])
