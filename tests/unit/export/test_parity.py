@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, load, numpy_helper, save
 from PIL import Image
 from torch import nn
 
-from export import Mismatch, export_onnx, require_parity
+from export import Mismatch, capture, export_onnx, require_parity
 from export.formats import compare_onnx
 from export.parity import full_float32
 from export.runners import UnusableProvider, onnx_runner
@@ -57,7 +57,7 @@ def exported(
 ) -> tuple[GuardedClassifier, torch.Tensor, Path]:
     guarded, images = small(request.param)
     path = tmp_path_factory.mktemp("parity") / "model.onnx"
-    export_onnx(guarded, path, images[:2], {})
+    export_onnx(capture(guarded, images[:2]), path, {})
     return guarded, images, path
 
 
