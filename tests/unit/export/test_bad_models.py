@@ -176,6 +176,31 @@ def test_a_watched_layer_of_another_type_is_named(kind: torch.dtype, message: st
         capture(guarded, torch.rand(6, 3, 8, 8))
 
 
+def pooled_to(size: object) -> GuardedClassifier:
+    """Guard a network that pools its maps of 8 x 8 to a size, and enlarges them again."""
+
+    def act(_: Body, maps: Tensor) -> Tensor:
+        return functional.interpolate(functional.adaptive_max_pool2d(maps, size), (8, 8))
+
+    return guard(act)
+
+
+@pytest.mark.parametrize("size", [1, (2, 4), (8, None)])
+def test_an_adaptive_pooling_whose_windows_are_alike_agrees(size: object, tmp_path: Path) -> None:
+    guarded, images = pooled_to(size), torch.randn(80, 3, 8, 8)
+    path = tmp_path / "model.onnx"
+    export_onnx(capture(guarded, images), path, {})
+    found = require_parity(guarded, onnx_runner(path), images, "model.onnx")
+    assert (found.images, found.ties) == (80, 0)
+
+
+@pytest.mark.parametrize("size", [3, (8, 5), 16])
+def test_an_adaptive_pooling_whose_windows_differ_is_named(size: object, tmp_path: Path) -> None:
+    said = r"model: 'features\.2' \(Body\): uses aten.adaptive_max_pool2d, .*; write it with others"
+    with pytest.raises(BadInput, match=said):
+        export_onnx(capture(pooled_to(size), torch.rand(6, 3, 8, 8)), tmp_path / "model.onnx", {})
+
+
 def test_a_pooling_that_onnx_gives_another_size_is_named(tmp_path: Path) -> None:
     """torch leaves out a last window that begins behind the map; ONNX's inference does not."""
 
