@@ -2,6 +2,7 @@
 
 from export.aot_inductor import export_aot_inductor
 from export.bundle import Calibration, export_bundle
+from export.capture import Captured, capture
 from export.kserve import KServeSettings, write_kserve_manifest
 from export.onnx_graph import export_onnx
 from export.parity import Mismatch, require_parity
@@ -12,10 +13,12 @@ from export.triton import TritonSettings, write_triton_repository
 
 __all__ = [
     "Calibration",
+    "Captured",
     "ExportSettings",
     "KServeSettings",
     "Mismatch",
     "TritonSettings",
+    "capture",
     "export_aot_inductor",
     "export_bundle",
     "export_onnx",

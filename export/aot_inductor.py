@@ -4,23 +4,20 @@ import shutil
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch._inductor import config
 from torch._inductor.exc import InductorError
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-from export.capture import capture
+from export.archive import forget_places
+from export.capture import Captured
 from export.parity import full_float32
 from export.quiet import upstream_quiet
 from guard.errors import CornerguardError
-from guard.guarded import GuardedClassifier
 
 __all__ = ["export_aot_inductor", "require_compiler"]
 
 
-def export_aot_inductor(
-    guarded: GuardedClassifier, path: Path, images: Float[Tensor, "b c h w"]
-) -> None:
+def export_aot_inductor(captured: Captured, path: Path) -> None:
     """Compile the model for the device that it is on, and write the package.
 
     `torch._inductor.aoti_load_package(path)(images, threshold)` runs it in Python, and
@@ -28,21 +25,21 @@ def export_aot_inductor(
     `GuardedOutput`. It is machine code: it runs on processors and GPUs like this machine's.
 
     Args:
-        guarded: in evaluation mode.
+        captured: the model, on the device that it is to run on.
         path: the file to write; its name ends in .pt2.
-        images: two or more, of the size that the package is to take.
 
     Raises:
-        CornerguardError: there is no C++ compiler, or the model cannot be captured or compiled.
+        CornerguardError: there is no C++ compiler, or the model cannot be compiled.
     """
     require_compiler()
-    program = capture(guarded, images)
     try:
         with upstream_quiet(), full_float32():
-            torch._inductor.aoti_compile_and_package(program, package_path=str(path))
+            torch._inductor.aoti_compile_and_package(captured.program, package_path=str(path))
     except (InductorError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CornerguardError(f"the model does not compile with AOTInductor: {reason}") from None
+    # The source and its command line, and where the compiler found what its lines came from.
+    forget_places(path, dropped=[".cpp"], places=[Path(torch.__file__).parent, Path(cache_dir())])
 
 
 def require_compiler() -> None:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from export.capture import capture
 from export.formats import compare_onnx, require_format, write_format
 from export.image_size import other_sizes, sized
 from export.images import Calibration, Images
@@ -115,8 +116,9 @@ def _write_graphs(
     """Write each file, compare it with the module before the next, and say how they agreed."""
     by_size = [images, *other_sizes(guarded, images)]
     path = folder / "model.onnx"
-    export_onnx(guarded, path, images[:2], metadata_of(manifest))
+    captured = capture(guarded, images[:2])
+    export_onnx(captured, path, metadata_of(manifest))
     found = {path.name: compare_onnx(guarded, path, by_size, picture)}
     for kind in settings.formats:
-        found |= write_format(guarded, folder, by_size, kind, picture)
+        found |= write_format(captured, folder, by_size, kind, picture)
     return found

@@ -1,8 +1,9 @@
-"""From a guarded model to a `torch.export` program: what every other format is checked by."""
+"""From a guarded model to a `torch.export` program: what every format is made of or checked by."""
 
 import copy
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,11 +17,25 @@ from export.trial import first_line, require_exportable
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
 
-__all__ = ["capture", "unsupported_operation"]
+__all__ = ["Captured", "capture", "unsupported_operation"]
 
 
-def capture(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> ExportedProgram:
-    """Return the program for any batch; it takes images and threshold, and gives a plain tuple.
+class Captured(NamedTuple):
+    """A guarded model that can be a graph, in any number of formats.
+
+    Attributes:
+        guarded: in evaluation mode.
+        images: two or more, of the size that the graph is to take, or of any.
+        program: for any batch; it takes images and threshold, and gives a plain tuple.
+    """
+
+    guarded: GuardedClassifier
+    images: Float[Tensor, "b c h w"]
+    program: ExportedProgram
+
+
+def capture(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> Captured:
+    """Try the model on images, then capture it.
 
     Args:
         guarded: in evaluation mode.
@@ -50,12 +65,10 @@ def capture(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> Exp
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
                 node.meta.pop("stack_trace", None)  # paths and code of whoever exports
-    return program
+    return Captured(guarded, images, program)
 
 
-def unsupported_operation(
-    guarded: GuardedClassifier, program: ExportedProgram, error: Exception
-) -> str:
+def unsupported_operation(captured: Captured, error: Exception) -> str:
     """Say which module's operation ONNX lacks, given the exporter's error."""
     found = re.search(r"No ONNX function found for <OpOverload\(op='([^']+)'", str(error))
     if not found:
@@ -64,6 +77,7 @@ def unsupported_operation(
             cause = cause.__cause__
         return f"the model does not export to ONNX: {first_line(cause)}"
     operation = found[1]
+    guarded, _, program = captured
     # It may be what another one is made of, such as prims.bessel_j0 of aten.special_bessel_j0.
     path = _path_of(program, operation) or _path_of(program.run_decompositions(), operation)
     return (

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from export.aot_inductor import export_aot_inductor, require_compiler
+from export.capture import Captured
 from export.parity import TOLERANCE, Mismatch, require_parity
 from export.runners import (
     Runner,
@@ -67,7 +68,7 @@ def compare_onnx(
 
 
 def write_format(
-    guarded: GuardedClassifier,
+    captured: Captured,
     folder: Path,
     images: Sequence[Float[Tensor, "_ c _ _"]],
     kind: Format,
@@ -80,11 +81,12 @@ def write_format(
 
     Raises:
         Mismatch: it differs.
-        CornerguardError: the model does not export.
+        CornerguardError: the model does not export to this format.
     """
     name, write, open_runner = _WRITERS[kind]
+    guarded = captured.guarded
     threshold = guarded.detector.threshold
-    write(guarded, folder / name, images[0][:2])
+    write(captured, folder / name)
     run = open_runner(folder / name, threshold)
     agreement = _require_parity(guarded, run, images, name, TOLERANCE, picture)
     return {name: {threshold.device.type: agreement}}
@@ -102,7 +104,7 @@ def require_format(kind: Format) -> None:
 
 class _Writer(NamedTuple):
     file: str
-    write: Callable[[GuardedClassifier, Path, Tensor], None]
+    write: Callable[[Captured, Path], None]
     open_runner: Callable[[Path, Tensor], Runner]
 
 

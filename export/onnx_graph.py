@@ -14,7 +14,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented
 from torch import Tensor
 
 from export.blame import named
-from export.capture import capture, unsupported_operation
+from export.capture import Captured, unsupported_operation
 from export.image_size import named_axes
 from export.pooling import pool_over_space
 from export.quiet import upstream_quiet
@@ -36,12 +36,7 @@ SINGLE_FILE_BYTES = 2**31 - 2**26
 STANDARD_DOMAINS = ("", "ai.onnx")
 
 
-def export_onnx(
-    guarded: GuardedClassifier,
-    path: Path,
-    images: Float[Tensor, "b c h w"],
-    metadata: Mapping[str, str],
-) -> None:
+def export_onnx(captured: Captured, path: Path, metadata: Mapping[str, str]) -> None:
     """Write the graph; see `write_graph` for where its weights are.
 
     Inputs: `images` [batch, channel, height, width] with any batch, and any height and width if it
@@ -49,17 +44,14 @@ def export_onnx(
     calibrated value, that an input overrides. Outputs: the fields of `GuardedOutput`, in order.
 
     Args:
-        guarded: in evaluation mode.
+        captured: the model.
         path: the file to write.
-        images: two or more, of the size that the graph is to take, or of any.
         metadata: written as the model's metadata properties.
 
     Raises:
-        BadInput: the model fails its trial or cannot be captured (`export.capture`), or needs what
-            ONNX has no operation for, or ONNX Runtime no kernel.
+        BadInput: the model needs what ONNX has no operation for, or ONNX Runtime no kernel.
     """
-    threshold = guarded.detector.threshold
-    program = capture(guarded, images)
+    guarded, _, program = captured
     # The optimiser folds batch norms into convolutions through NumPy, which has no bfloat16: the
     # weights would come out as float32.
     bfloat16 = any(parameter.dtype is torch.bfloat16 for parameter in guarded.parameters())
@@ -76,9 +68,9 @@ def export_onnx(
                 verbose=False,
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        raise BadInput(unsupported_operation(guarded, program, error)) from None
+        raise BadInput(unsupported_operation(captured, error)) from None
     model = cast(torch.onnx.ONNXProgram, translated).model_proto
-    _make_overridable(model, threshold)
+    _make_overridable(model, guarded.detector.threshold)
     _require_standard(guarded, model)
     pool_over_space(model)
     _forget_sources(model)

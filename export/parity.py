@@ -40,6 +40,8 @@ def require_parity(
 ) -> Agreement:
     """Compare an exported file with the module at batches of 1, 7, 64 and all the rest by 64s.
 
+    Of fewer images than these batches take, some are asked about again.
+
     A difference of logits, discrepancies or scores is relative to the larger of the value's own
     size and the quantity's typical one, the root mean square over these images: near zero, a share
     of the value itself would mean nothing. At most `tolerance` passes. Labels and verdicts must be
@@ -52,7 +54,10 @@ def require_parity(
     """
     with torch.no_grad(), full_float32():
         ours = _answers([run_batch(guarded, batch, "the model") for batch in images.split(64)])
-        theirs = _answers([run_batch(run, batch, name) for batch in _batches(images)])
+        batches = _batches(len(images))
+        theirs = _answers([run_batch(run, images[rows], name) for rows in batches])
+    asked = torch.cat(batches).numpy()
+    ours = {field: values[asked] for field, values in ours.items()}
     for field in FIELDS:
         one, other = ours[field], theirs[field]
         if one.shape != other.shape or one.dtype != other.dtype:
@@ -60,7 +65,7 @@ def require_parity(
                 f"{name}: {field} is {other.dtype} {list(other.shape)}, "
                 f"the module's is {one.dtype} {list(one.shape)}"
             )
-    every = _Comparison(ours, theirs, np.arange(len(images)), name, tolerance)
+    every = _Comparison(ours, theirs, asked, name, tolerance)
     logits = every.require_close("logits")
     top = np.sort(ours["logits"], axis=1)[:, -2:]
     ties = every.require_same("label", np.ptp(top, axis=1) / _size(ours["logits"]))
@@ -140,7 +145,7 @@ class _Comparison(NamedTuple):
                 f"{field} of image {{image}} is {theirs[field][at]}, the module's is "
                 f"{ours[field][at]} (scores {theirs['score'][at]:.7g} and {ours['score'][at]:.7g})",
             )
-        return int(differs.sum())
+        return len(np.unique(self.rows[differs]))
 
     def require_p_values(self, guarded: GuardedClassifier) -> None:
         """Hold each p-value between those of the score moved by the tolerance either way."""
@@ -165,14 +170,11 @@ class _Comparison(NamedTuple):
         return Mismatch(f"{self.name}: {what.format(image=image)}", image)
 
 
-def _batches(images: Tensor) -> list[Tensor]:
-    """Split so that each batch size occurs: 1, 7, then 64 at a time; all images once."""
-    sizes, left = [], len(images)
-    for size in BATCHES:
-        sizes.append(min(size, left))
-        left -= sizes[-1]
-    sizes += [64] * (left // 64) + [left % 64]
-    return [batch for batch in images.split(sizes) if len(batch)]
+def _batches(count: int) -> list[Tensor]:
+    """Return which images form each batch, so that each size occurs: 1, 7, then 64 at a time."""
+    rows = torch.arange(max(count, sum(BATCHES))) % count
+    one, seven, most = BATCHES
+    return [*rows[: one + seven].split((one, seven)), *rows[one + seven :].split(most)]
 
 
 def _answers(outputs: Sequence[Sequence[Any]]) -> Answers:

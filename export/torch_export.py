@@ -3,30 +3,16 @@
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from export.capture import capture
+from export.capture import Captured
 from export.quiet import upstream_quiet
-from guard.guarded import GuardedClassifier
 
 __all__ = ["export_program"]
 
 
-def export_program(
-    guarded: GuardedClassifier, path: Path, images: Float[Tensor, "b c h w"]
-) -> None:
+def export_program(captured: Captured, path: Path) -> None:
     """Write the program; `torch.export.load(path).module()(images, threshold)` runs it
     to a plain tuple in the order of `GuardedOutput`, without this package.
-
-    Args:
-        guarded: in evaluation mode.
-        path: the file to write.
-        images: two or more, on which the model is tried.
-
-    Raises:
-        BadInput: the model fails its trial, or cannot be captured (`export.capture`).
     """
-    program = capture(guarded, images)
     with upstream_quiet():
-        torch.export.save(program, str(path))
+        torch.export.save(captured.program, str(path))

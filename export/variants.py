@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 from torch import Tensor
 
+from export.capture import capture
 from export.graph_calibration import require_calibrated, set_calibration
 from export.images import Calibration, Images
 from export.low_precision import lowered
@@ -70,7 +71,7 @@ def write_variant(
         quantise(folder / "model.onnx", path, calibration.images)
     else:
         module = lowered(guarded, precision, settings.image_size, images[:2])
-        export_onnx(module, path, images[:2], {})
+        export_onnx(capture(module, images[:2]), path, {})
     detector = copy.deepcopy(guarded.detector)
     clean = _stream(calibration.images, images.device, f"Calibrating {precision}")
     said = _answers(_engine(path, module).run, clean, path.name)

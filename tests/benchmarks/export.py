@@ -34,13 +34,14 @@ from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 from torchvision.models import get_model
 
+from export.capture import Captured, capture
 from export.onnx_graph import export_onnx
 from export.overhead import THREADS, measure_overhead, onnx_run
 from export.parity import BATCHES, require_parity
 from export.quiet import upstream_quiet
 from export.runners import Runner, onnx_runner, program_runner, torchscript_runner
 from export.torch_export import export_program
-from export.torchscript import export_torchscript
+from export.torchscript import export_torchscript, write_trace
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 from guard.progress import track
@@ -77,14 +78,14 @@ class Format(NamedTuple):
     """How one kind of file is written, of the guarded network and the bare, and how it is run.
 
     Attributes:
-        export: takes the guarded network, the file to write and two images.
+        export: takes the captured network and the file to write.
         bare: takes the network, the guarded file, the file to write and two images.
         runner: takes a file and the threshold.
         run: takes a file and its inputs; the bare file has only images.
     """
 
     file: str
-    export: Callable[[GuardedClassifier, Path, Tensor], None]
+    export: Callable[[Captured, Path], None]
     bare: Callable[[nn.Module, Path, Path, Tensor], None]
     runner: Callable[[Path, Tensor], Runner]
     run: Callable[[Path, tuple[Tensor, ...]], Run]
@@ -162,7 +163,7 @@ def _measure(
 ) -> dict[str, Any]:
     whole, bare = folder / form.file, folder / f"bare-{form.file}"
     start = perf_counter()
-    form.export(guarded, whole, images[:2])
+    form.export(capture(guarded, images[:2]), whole)
     seconds = perf_counter() - start
     threshold = guarded.detector.threshold
     parity = require_parity(guarded, form.runner(whole, threshold), images, form.file)
@@ -187,7 +188,7 @@ def _bare_graph(model: nn.Module, whole: Path, bare: Path, images: Tensor) -> No
 def _bare_torchscript(model: nn.Module, whole: Path, bare: Path, images: Tensor) -> None:
     with upstream_quiet(), torch.no_grad():
         warnings.simplefilter("ignore", TracerWarning)  # of shapes that Python checks
-        torch.jit.save(torch.jit.trace(model, images, check_trace=False), str(bare))
+        write_trace(torch.jit.trace(model, images, check_trace=False), bare)
 
 
 def _bare_program(model: nn.Module, whole: Path, bare: Path, images: Tensor) -> None:
@@ -218,7 +219,7 @@ def _torch_run(module: Callable[..., Any], inputs: tuple[Tensor, ...]) -> Run:
 FORMATS = {
     "onnx": Format(
         "model.onnx",
-        lambda guarded, path, images: export_onnx(guarded, path, images, {}),
+        lambda captured, path: export_onnx(captured, path, {}),
         _bare_graph,
         lambda path, threshold: onnx_runner(path),
         lambda path, inputs: onnx_run(path, inputs[0].numpy()),

@@ -30,6 +30,7 @@ import typer
 from torch import nn
 from torchvision.models import mobilenet_v3_large, resnet50, vit_b_16
 
+from export.capture import capture
 from export.onnx_graph import export_onnx
 from export.operations import operations
 from export.overhead import Provider, measure_overhead, onnx_run
@@ -98,7 +99,7 @@ def benchmark(case: Case, pairs: int, provider: Provider) -> dict[str, Any]:
     guarded = GuardedClassifier(model, random_detector(model, images, case.settings)).eval()
     with TemporaryDirectory() as folder:
         whole, bare = Path(folder) / "guarded.onnx", Path(folder) / "bare.onnx"
-        export_onnx(guarded, whole, torch.rand(2, *case.shape), {})
+        export_onnx(capture(guarded, torch.rand(2, *case.shape)), whole, {})
         onnx.utils.extract_model(str(whole), str(bare), ["images"], ["logits"])
         counts = [operations(onnx.load(path), case.batch).total() for path in (bare, whole)]
         runs = [onnx_run(path, images.numpy(), provider) for path in (bare, whole)]

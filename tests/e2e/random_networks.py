@@ -84,7 +84,7 @@ class BatchStatistics(nn.Module):
 
 WRONG = (Branching, FixedBatch, BatchStatistics)
 UNSUPPORTED = ("AdaptiveMaxPool2d",)
-"""Those that a random network may have and that ONNX has no operation for."""
+"""What ONNX has no operation for, unless the input is a multiple of the output."""
 
 ACTIVATIONS: Sequence[Callable[[bool], nn.Module]] = (
     lambda inplace: nn.ReLU(inplace),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from export import export_onnx, export_program, export_torchscript, require_parity
+from export import capture, export_onnx, export_program, export_torchscript, require_parity
 from export.runners import onnx_runner, program_runner, torchscript_runner
 from guard.errors import BadInput
 from tests.e2e.random_guards import Random, random_guards
@@ -50,7 +50,8 @@ def check_one(drawn: Random, folder: Path, at: int) -> str:
     path, threshold = folder / "model.onnx", guarded.detector.threshold
     refusal = None
     try:
-        export_onnx(guarded, path, images[:2], {})
+        captured = capture(guarded, images[:2])
+        export_onnx(captured, path, {})
     except BadInput as error:
         refusal = str(error)
     if refusal is not None:
@@ -63,11 +64,11 @@ def check_one(drawn: Random, folder: Path, at: int) -> str:
     require_parity(guarded, onnx_runner(path), images, "model.onnx")
     # The others follow the same capture: one network in eight each.
     if at % 8 == 0:
-        export_torchscript(guarded, folder / "model.ts", images[:2])
+        export_torchscript(captured, folder / "model.ts")
         runner = torchscript_runner(folder / "model.ts", threshold)
         require_parity(guarded, runner, images, "model.ts")
     if at % 8 == 4:
-        export_program(guarded, folder / "model.pt2", images[:2])
+        export_program(captured, folder / "model.pt2")
         runner = program_runner(folder / "model.pt2", threshold)
         require_parity(guarded, runner, images, "model.pt2")
     return "agrees"

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from export import export_onnx
+from export import capture, export_onnx
 from tests.unit.export.test_bad_models import guard
 
 SMALL = {"Shape", "Size", "Gather", "Concat", "Slice", "Squeeze", "Unsqueeze", "Cast", "Range"}
@@ -34,7 +34,7 @@ def ran_on(path: Path, providers: list[str], folder: Path) -> dict[str, set[str]
 
 def test_nothing_that_computes_runs_off_the_device(device: torch.device, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    export_onnx(guard(lambda _, maps: maps), path, torch.rand(2, 3, 8, 8), {})
+    export_onnx(capture(guard(lambda _, maps: maps), torch.rand(2, 3, 8, 8)), path, {})
     computing = {node.op_type for node in onnx.load(path).graph.node} - SMALL
     assert {"Conv", "MatMul"} <= computing
     first = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
@@ -49,7 +49,7 @@ def test_nothing_that_computes_runs_off_the_device(device: torch.device, tmp_pat
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_copies_between_host_and_device_are_of_inputs_and_outputs_alone(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    export_onnx(guard(lambda _, maps: maps), path, torch.rand(2, 3, 8, 8), {})
+    export_onnx(capture(guard(lambda _, maps: maps), torch.rand(2, 3, 8, 8)), path, {})
     onnxruntime.preload_dlls()
     found = ran_on(path, ["CUDAExecutionProvider", "CPUExecutionProvider"], tmp_path)
     assert not {"MemcpyToHost", "MemcpyFromHost"} & set.union(*found.values())

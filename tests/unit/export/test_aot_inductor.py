@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from machine_places import found_in
 from torch import nn
 from torch._inductor import config
 
-from export import ExportSettings, export_aot_inductor, export_bundle
+from export import ExportSettings, capture, export_aot_inductor, export_bundle
 from export.settings import Format
 from guard.bundle import load_bundle
 from guard.errors import CornerguardError
@@ -56,12 +57,16 @@ def export(guarded: GuardedClassifier, images: ArrayImages, folder: Path, *forma
 )
 def test_the_package_is_compiled_and_agrees(tmp_path: Path) -> None:
     guarded, images = brightness()
-    export(guarded, images, tmp_path / "bundle", "aot_inductor")
+    # One capture serves all: what compiles it must leave it as it is for the next.
+    export(guarded, images, tmp_path / "bundle", "aot_inductor", "torch_export")
     manifest = load_bundle(tmp_path / "bundle").manifest
-    assert {"model.onnx", "model.aot.pt2"} == set(manifest.parity) <= set(manifest.files)
+    assert (
+        {"model.onnx", "model.aot.pt2", "model.pt2"} == set(manifest.parity) <= set(manifest.files)
+    )
     found = manifest.parity["model.aot.pt2"]["cpu"]
     assert found.images == 80
     assert max(found.logits, found.score) <= found.tolerance == 1e-4
+    assert found_in(tmp_path / "bundle" / "model.aot.pt2") == []
     loaded = torch._inductor.aoti_load_package(str(tmp_path / "bundle" / "model.aot.pt2"))
     one = images.fetch(torch.tensor([7]))
     threshold = torch.tensor([-1e9])
@@ -75,10 +80,11 @@ def test_without_a_compiler_nothing_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guarded, images = brightness()
+    captured = capture(guarded.eval(), images.fetch(torch.arange(2)))
     monkeypatch.setattr(config.cpp, "cxx", (None, "no-such-compiler"))
     said = r"^aot_inductor: no C\+\+ compiler is found \(no-such-compiler\); install one, "
     with pytest.raises(CornerguardError, match=said):
-        export_aot_inductor(guarded, tmp_path / "model.aot.pt2", images.fetch(torch.arange(2)))
+        export_aot_inductor(captured, tmp_path / "model.aot.pt2")
     with pytest.raises(CornerguardError, match=said):
         export(guarded, images, tmp_path / "bundle", "torchscript", "aot_inductor")
     assert not list(tmp_path.iterdir())

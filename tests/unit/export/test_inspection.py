@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 
+from export.capture import capture
 from export.inspection import Inspection, inspect_bundle
 from export.onnx_graph import export_onnx
 from guard.bundle import load_bundle, seal_bundle
@@ -39,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     guarded = GuardedClassifier(model, detector).eval()
     folder = write_bundle(tmp_path_factory.mktemp("inspected") / "bundle", 16, 16)
     manifest = load_bundle(folder).manifest
-    export_onnx(guarded, folder / "model.onnx", images, {})
+    export_onnx(capture(guarded, images), folder / "model.onnx", {})
     update = {
         "layer_names": detector.layers,
         "parity": {"model.onnx": {"CPUExecutionProvider": AGREED}},

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, load, numpy_helper, save
 from PIL import Image
 from torch import nn
 
-from export import Mismatch, export_onnx, require_parity
+from export import Mismatch, capture, export_onnx, require_parity
 from export.formats import compare_onnx
 from export.parity import full_float32
 from export.runners import UnusableProvider, onnx_runner
@@ -57,7 +57,7 @@ def exported(
 ) -> tuple[GuardedClassifier, torch.Tensor, Path]:
     guarded, images = small(request.param)
     path = tmp_path_factory.mktemp("parity") / "model.onnx"
-    export_onnx(guarded, path, images[:2], {})
+    export_onnx(capture(guarded, images[:2]), path, {})
     return guarded, images, path
 
 
@@ -118,6 +118,24 @@ def test_the_worst_image_of_a_mismatch_is_shown(
         assert np.array_equal(found, wanted.transpose(1, 2, 0))
     else:
         assert np.array_equal(found, np.concatenate(list(wanted), axis=1))
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes"), [(2, [1, 7, 64]), (72, [1, 7, 64]), (90, [1, 7, 64, 18])]
+)
+def test_each_batch_size_is_tried_however_few_images_there_are(
+    exported: tuple[GuardedClassifier, torch.Tensor, Path], images: int, sizes: list[int]
+) -> None:
+    guarded, every, _ = exported
+    asked = []
+
+    def run(batch: torch.Tensor) -> list[np.ndarray]:
+        asked.append(batch)
+        return [value.detach().numpy() for value in guarded(batch)]
+
+    assert require_parity(guarded, run, every[:images], "model").images == images
+    assert [len(batch) for batch in asked] == sizes
+    assert all(any(one.equal(seen) for seen in torch.cat(asked)) for one in every[:images])
 
 
 def test_after_a_tied_label_the_image_is_still_named_by_its_own_index(
