@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from export.blame import named, running_modules
 from export.image_size import dynamic_axes
 from export.quiet import upstream_quiet
+from export.stacking import stacked
 from export.trial import first_line, require_exportable
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
@@ -32,6 +33,7 @@ def capture(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> Exp
             uses what torch cannot capture. One line that names the module and says what to do.
     """
     require_exportable(guarded, images)
+    guarded = stacked(guarded)
     with running_modules(guarded) as stack:
         try:
             with upstream_quiet():

@@ -13,6 +13,7 @@ from torch.jit._trace import TracerWarning
 
 from export.capture import capture
 from export.quiet import upstream_quiet
+from export.stacking import stacked
 from guard.errors import CornerguardError
 from guard.guarded import GuardedClassifier
 
@@ -40,7 +41,7 @@ def export_torchscript(
         with upstream_quiet(), torch.no_grad():
             # That shapes checked in Python are fixed by the trace: parity is checked on other ones.
             warnings.simplefilter("ignore", TracerWarning)
-            traced = torch.jit.trace(guarded, (images, threshold), check_trace=False)
+            traced = torch.jit.trace(stacked(guarded), (images, threshold), check_trace=False)
             torch.jit.save(traced, str(path))
     except RuntimeError as error:
         raise CornerguardError(
