@@ -68,14 +68,15 @@ def named(guarded: GuardedClassifier, path: str) -> str:
     """Say which module lies at a path in the guarded model, as a user knows it.
 
     `model.features.3` is `model: 'features.3' (Gate)`; a part of the detector is the layer that it
-    validates: `layers: 'conv1'`.
+    validates: `layers: 'conv1'`, or those that a stack does (`export.stacking`).
     """
     head, _, rest = path.partition(".")
     if head == "detector":
         part, _, inner = rest.partition(".")
-        at = inner.split(".")[0]
-        if part == "validators" and at.isdigit():
-            return f"layers: {guarded.detector.layers[int(at)]!r}"
+        members = inner.split(".")[0]
+        if part in ("validators", "stacks") and members:
+            layers = (repr(guarded.detector.layers[int(at)]) for at in members.split("_"))
+            return f"layers: {', '.join(layers)}"
         return "the detector"
     known: Mapping[str, nn.Module] = dict(guarded.model.named_modules())
     kind = type(known.get(rest, guarded.model)).__name__

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from export.blame import named, running_modules
 from export.image_size import dynamic_axes
 from export.quiet import upstream_quiet
+from export.stacking import stacked
 from export.trial import first_line, require_exportable
 from guard.errors import BadInput
 from guard.guarded import GuardedClassifier
@@ -26,7 +27,8 @@ class Captured(NamedTuple):
     Attributes:
         guarded: in evaluation mode.
         images: two or more, of the size that the graph is to take, or of any.
-        program: for any batch; it takes images and threshold, and gives a plain tuple.
+        program: of its `stacked` twin, for any batch; it takes images and threshold, and gives a
+            plain tuple.
     """
 
     guarded: GuardedClassifier
@@ -47,11 +49,12 @@ def capture(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> Cap
             uses what torch cannot capture. One line that names the module and says what to do.
     """
     require_exportable(guarded, images)
-    with running_modules(guarded) as stack:
+    twin = stacked(guarded)
+    with running_modules(twin) as stack:
         try:
             with upstream_quiet():
                 program = torch.export.export(
-                    _unnamed(guarded),
+                    _unnamed(twin),
                     # The program keeps its example: blank, not the user's own images.
                     (torch.zeros_like(images), guarded.detector.threshold.clone()),
                     dynamic_shapes=(dynamic_axes(guarded), None),
@@ -59,7 +62,7 @@ def capture(guarded: GuardedClassifier, images: Float[Tensor, "b c h w"]) -> Cap
                 )
         except Exception as error:  # a model's own code may raise anything
             # An error behind the forward, over the constraints found in it, is of the whole model.
-            where = named(guarded, stack[-1] if stack else "model")
+            where = named(twin, stack[-1] if stack else "model")
             raise BadInput(f"{where}: {_explained(error)}") from None
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):

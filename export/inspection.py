@@ -13,6 +13,7 @@ from pydantic import Field
 
 from export.operations import operations
 from export.overhead import Overhead, measure_overhead, onnx_run
+from export.stacking import SHARED
 from guard.bundle import Bundle, load_bundle
 from guard.bundle_files import SIGNATURE_NAME
 from guard.errors import BadBundle
@@ -23,7 +24,7 @@ from guard.settings import Settings
 __all__ = ["Inspection", "Layer", "Share", "inspect_bundle"]
 
 PAIRS = 30
-TABLE = re.compile(r"detector\.validators\.(\d+)\.(.+)")
+TABLE = re.compile(r"detector\.stacks\.([\d_]+)\.(?:(matrix)_(\d+)|(.+))")
 
 
 class Layer(Settings):
@@ -141,20 +142,29 @@ def inspect_bundle(
 
 
 def _layers(graph: onnx.ModelProto, names: tuple[str, ...]) -> tuple[Layer, ...]:
-    """Read the validators' tables by their names, which are those of the module's buffers."""
-    kept: list[dict[str, onnx.TensorProto]] = [{} for _ in names]
+    """Read the layers' tables by their names (see `export.stacking`); of shared ones its part."""
+    kept: list[dict[str, tuple[int, ...]]] = [{} for _ in names]
+    sizes = [0] * len(names)
     for table in graph.graph.initializer:
         match = TABLE.fullmatch(table.name)
-        if match and int(match[1]) < len(kept):
-            kept[int(match[1])][match[2]] = table
+        if match is None:
+            continue
+        members, shape = [int(at) for at in match[1].split("_")], tuple(table.dims)
+        if match[2]:
+            members = [members[int(match[3])]]
+        elif match[4] in SHARED:
+            shape = (*shape[:1], *shape[2:])
+        for at in members:
+            kept[at][match[2] or match[4]] = shape
+            sizes[at] += _size(table) // len(members)
     return tuple(
         Layer(
             name=name,
             kind="energy" if name == ENERGY else "one-class SVMs",
-            tables={table: tuple(tensor.dims) for table, tensor in mine.items()},
-            size=sum(map(_size, mine.values())),
+            tables=tables,
+            size=size,
         )
-        for name, mine in zip(names, kept, strict=True)
+        for name, tables, size in zip(names, kept, sizes, strict=True)
     )
 
 

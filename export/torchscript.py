@@ -12,6 +12,7 @@ from torch.jit._trace import TracerWarning
 from export.archive import forget_places
 from export.capture import Captured
 from export.quiet import upstream_quiet
+from export.stacking import stacked
 from guard.errors import CornerguardError
 
 __all__ = ["export_torchscript", "write_trace"]
@@ -35,7 +36,7 @@ def export_torchscript(captured: Captured, path: Path) -> None:
         with upstream_quiet(), torch.no_grad():
             # That shapes checked in Python are fixed by the trace: parity is checked on other ones.
             warnings.simplefilter("ignore", TracerWarning)
-            traced = torch.jit.trace(guarded, (images, threshold), check_trace=False)
+            traced = torch.jit.trace(stacked(guarded), (images, threshold), check_trace=False)
             write_trace(traced, path)
     except RuntimeError as error:
         raise CornerguardError(

@@ -54,9 +54,9 @@ class StandardisedSum(nn.Module):
         self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """Return the weighted sum of each row."""
-        # Not the transposed table's rows: exporters would fold those into a nameless constant.
-        shift, scale = (table.index_select(1, label).T for table in (self.shift, self.scale))
-        return (((discrepancy - shift) * scale).asinh() * self.weights).sum(dim=1)
+        # Not the transposed tables' rows: exporters would fold those into nameless constants.
+        shift, scale = (table.index_select(1, label) for table in (self.shift, self.scale))
+        return self.weights @ ((discrepancy.T - shift) * scale).asinh()
 
 
 class Validation(NamedTuple):
@@ -124,16 +124,18 @@ class DeepValidation(nn.Module):
         Raises:
             BadInput: a watched layer did not run, or its output is not one tensor per image.
         """
-        discrepancy = torch.stack(
-            [
-                self._validator(at)(_of(activations, name), label)
-                for at, name in enumerate(self.layers)
-            ],
-            dim=1,
-        )
+        seen = [_of(activations, name) for name in self.layers]
+        discrepancy = self.discrepancies(seen, label)
         score = self.joint(discrepancy, label)
         limit = self.threshold if threshold is None else threshold
         return Validation(discrepancy, score, self.p_value(score, label), score <= limit)
+
+    def discrepancies(
+        self, activations: Sequence[Tensor], label: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, "batch layer"]:
+        """Return what each single validator says of its layer's activation."""
+        single = zip(self.validators, activations, strict=True)
+        return torch.stack([validator(seen, label) for validator, seen in single], dim=1)
 
     def joint(
         self, discrepancy: Float[Tensor, "batch layer"], label: Int64[Tensor, " batch"]
@@ -150,9 +152,6 @@ class DeepValidation(nn.Module):
         above = compared & (self.calibration >= score.unsqueeze(1))
         higher, all_told = (mask.to(score.dtype).sum(dim=1) for mask in (above, compared))
         return (higher + 1) / (all_told + 1)
-
-    def _validator(self, index: int) -> nn.Module:
-        return self.validators[index]
 
 
 def _of(activations: Mapping[str, Tensor], layer: str) -> Tensor:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["OneClassSVMs", "Solution"]
+__all__ = ["OneClassSVMs", "Solution", "log_ratio"]
 
 NO_WEIGHT = -1e4
 """log α of a vector that only fills up; a finite one, for infinities would meet in subtractions."""
@@ -97,10 +97,7 @@ class OneClassSVMs(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """Return the log ratio of each row under its label's SVM."""
         centred = features - self.centres.index_select(0, label)
-        square = (centred * centred).sum(dim=1, keepdim=True)
-        augmented = functional.pad(torch.cat([centred, square], dim=1), (0, 1), value=1.0)
-        exponents = torch.matmul(self.vectors.index_select(0, label), augmented.unsqueeze(2))
-        return exponents.squeeze(2).logsumexp(dim=1)
+        return log_ratio(centred, self.vectors.index_select(0, label))
 
     def decision_function(
         self, features: Float[Tensor, "batch feature"], label: Int64[Tensor, " batch"]
@@ -108,6 +105,17 @@ class OneClassSVMs(nn.Module):
         """Return what `sklearn.svm.OneClassSVM.decision_function` does: distance times |w|."""
         distance: Tensor = self(features, label)
         return distance * self.norms.index_select(0, label)
+
+
+def log_ratio(
+    centred: Float[Tensor, "*batch feature"], vectors: Float[Tensor, "*batch vector augmented"]
+) -> Float[Tensor, "*batch"]:
+    """Return the log ratio of each point, centred at its class, under that class's vectors."""
+    square = (centred * centred).sum(dim=-1, keepdim=True)
+    augmented = functional.pad(torch.cat([centred, square], dim=-1), (0, 1), value=1.0)
+    # A column behind the rows: a row before their transposed is far slower in ONNX Runtime.
+    exponents = torch.matmul(vectors, augmented.unsqueeze(-1))
+    return exponents.logsumexp(dim=(-2, -1))
 
 
 def _squared_distances(

@@ -17,6 +17,8 @@ from guard.bundle import load_bundle, seal_bundle
 from guard.errors import BadBundle
 from guard.guarded import GuardedClassifier
 from guard.manifest import Agreement
+from guard.probes import UnitLength
+from guard.validators import Validator
 from offline.fitting import FitSettings
 from offline.networks import small_resnet
 from tests.benchmarks.random_detector import random_detector
@@ -55,10 +57,17 @@ def test_the_layers_keep_what_the_modules_buffers_are(made: Made) -> None:
     assert [layer.kind for layer in found.layers][-2:] == ["one-class SVMs", "energy"]
     for validator, layer in zip(detector.validators, found.layers, strict=True):
         shapes = {name: tuple(buffer.shape) for name, buffer in validator.named_buffers()}
-        assert layer.tables
-        assert layer.tables.items() <= shapes.items()
-        # The log ratio needs neither norms nor offsets; of equal means the graph keeps one.
-        assert set(shapes) - set(layer.tables) <= {"svms.norms", "svms.offsets", "scaling.mean"}
+        if isinstance(validator, Validator):
+            features, components = shapes["scaling.matrix"]
+            by_length = isinstance(validator.reduction, UnitLength)
+            expected = {
+                "matrix": (features - by_length, components),
+                "centres": shapes["svms.centres"],
+                "vectors": shapes["svms.vectors"],
+            } | ({"length": (1, components)} if by_length else {})
+        else:
+            expected = shapes
+        assert layer.tables == expected
         assert layer.size == sum(4 * torch.Size(shape).numel() for shape in layer.tables.values())
 
 

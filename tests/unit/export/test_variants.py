@@ -149,7 +149,7 @@ def test_the_classifier_computes_as_torch_does_in_that_type(
     assert np.abs(found[0] - lower.numpy()).max() < tolerance * float(full.std())
     assert {value.dtype for value in found} == {np.dtype(np.float32)}
     kept = onnx.load(path).graph.initializer
-    types = {t.name: t.data_type for t in kept if t.name.endswith("weight") or "svms" in t.name}
+    types = {t.name: t.data_type for t in kept if t.name.endswith("weight") or "vectors" in t.name}
     short = getattr(onnx.TensorProto, precision.upper())
     assert {kind for name, kind in types.items() if name.startswith("model.")} == {short}
     wide = {kind for name, kind in types.items() if name.startswith("detector.")}
@@ -166,7 +166,7 @@ def test_int8_rounds_the_products_of_the_classifier_alone(written: Written) -> N
         assert steps.dtype == np.int8
         scale = scale.reshape(-1, *[1] * (steps.ndim - 1)) if scale.size > 1 else scale
         assert np.abs(steps * scale - full[name]).max() <= 0.5001 * scale.max(), name
-    detector = {name: value for name, value in full.items() if ".validators." in name}
+    detector = {name: value for name, value in full.items() if ".stacks." in name}
     assert detector
     for name, value in detector.items():
         np.testing.assert_array_equal(lower[name], value)
