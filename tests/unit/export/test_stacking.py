@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics.pairwise import rbf_kernel
 from torch import Tensor, nn
 
-from export import export_onnx, export_program
+from export import capture, export_onnx, export_program
 from export.stacking import StackedValidation, stacked
 from guard.deep_validation import DeepValidation, StandardisedSum
 from guard.guarded import GuardedClassifier
@@ -150,13 +150,14 @@ def test_the_exported_files_hold_each_table_once_and_the_detector_is_left_as_it_
     assert twin.model is guarded.model
     assert INPUT in twin.detector.layers
     path = tmp_path / "model.onnx"
-    export_onnx(guarded, path, images, {})
+    captured = capture(guarded, images)
+    export_onnx(captured, path, {})
     graph = onnx.load(path).graph
     tables = {one.name: one for one in graph.initializer if one.name.endswith(".vectors")}
     stacks = [name for name in twin.detector.state_dict() if name.endswith(".vectors")]
     assert set(tables) == {f"detector.{name}" for name in stacks}
     assert len(stacks) < len(guarded.detector.layers) - 1
-    export_program(guarded, path.with_suffix(".pt2"), images)
+    export_program(captured, path.with_suffix(".pt2"))
     held = torch.export.load(path.with_suffix(".pt2")).state_dict
     assert {name for name in held if "vectors" in name} == set(tables)
     after = guarded.state_dict()
