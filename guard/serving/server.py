@@ -44,12 +44,16 @@ def serve(bundle: Path, settings: ServeSettings) -> None:
         BadBundle: the bundle must not be loaded, or its graph does not run.
         CornerguardError: an address cannot be listened on.
     """
+    asyncio.run(_serve(bundle, settings))
+
+
+async def _serve(bundle: Path, settings: ServeSettings) -> None:
     metrics = Metrics()
-    model = HostedModel(bundle, settings, metrics)
+    model = await HostedModel.open(bundle, settings, metrics)
     try:
-        asyncio.run(_Server(model, settings, metrics).run())
+        await _Server(model, settings, metrics).run()
     finally:
-        model.close(settings.shutdown.grace)
+        await model.close(0)
 
 
 class _Server:
@@ -77,7 +81,7 @@ class _Server:
             grace = settings.shutdown.grace
             # Late calls are told UNAVAILABLE while the queue empties; a server that just stopped
             # would cancel them, which callers do not take as a reason to try elsewhere.
-            await asyncio.to_thread(self._model.close, grace)
+            await self._model.close(grace)
             await server.stop(grace)
         finally:
             operations.close()

@@ -1,0 +1,236 @@
+"""An instance of a model: a worker process that is started again whenever it ends."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+from guard.errors import BadBundle, CornerguardError
+from guard.serving.batches import Batch
+from guard.serving.messages import Answer, Run, Told
+from guard.serving.model_settings import Instances
+from guard.serving.order import Order
+from guard.serving.shared import Slot
+from guard.serving.verdict import Judged
+from guard.serving.worker_process import WorkerProcess
+
+__all__ = ["SLOTS", "Instance", "Owner"]
+
+log = logging.getLogger(__name__)
+SLOTS = 2
+"""Batches that an instance holds: one runs while the next is ready."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
+"""Seconds before a worker that did nothing useful is started again; they double."""
+
+
+class Owner(Protocol):
+    """Whoever gives an instance its batches, and gets each back once, by one of these."""
+
+    def done(self, batch: Batch, judged: Judged, seconds: float) -> None:
+        """The batch was judged; the run took so long."""
+
+    def failed(self, batch: Batch, reason: str) -> None:
+        """The run raised."""
+
+    def killed(self, batch: Batch, reason: str) -> None:
+        """The worker ended while it ran the batch."""
+
+    def returned(self, batch: Batch) -> None:
+        """The batch was not run: a deadline had passed, or the worker ended before."""
+
+    def changed(self) -> None:
+        """There may be room for a batch, or none lives any more."""
+
+
+class _Held(NamedTuple):
+    slot: int
+    batch: Batch
+    sent: bool
+
+
+class Instance:
+    """Runs batches in the order in which they are given.
+
+    Args:
+        order: the worker's task, but for the socket.
+        slots: those of the order, as this process maps them.
+        settings: how long things may take.
+    """
+
+    def __init__(self, order: Order, slots: list[Slot], settings: Instances) -> None:
+        self._order, self._slots, self._settings = order, slots, settings
+        self._held: deque[_Held] = deque()
+        self._free = list(range(len(slots)))
+        self._process: WorkerProcess | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._useful = self._alive = False
+        self._last_words = ""
+        self.device = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker takes batches."""
+        return self._alive
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process, while there is one."""
+        return self._process.pid if self._process else None
+
+    @property
+    def room(self) -> int:
+        """How many batches it would take now."""
+        return len(self._free) if self._alive else 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether it runs nothing, and would take a batch."""
+        return self._alive and not self._held
+
+    async def start(self, owner: Owner) -> None:
+        """Start the worker, and from then on start it again whenever it ends.
+
+        Raises:
+            BadBundle: the graph does not load or run.
+            CornerguardError: the accelerator cannot be used, or the worker ends or is not ready in
+                time.
+        """
+        self._owner = owner
+        ended = await self._launch()
+        # What was found at the start is what it stays with: a lost GPU is waited for.
+        found = "cpu" if self.device == "cpu" else self._order.accelerator
+        if found == "auto":
+            found = "cuda"
+        self._order = replace(self._order, accelerator=found)
+        self._task = asyncio.create_task(self._keep(ended))
+
+    def run(self, batch: Batch) -> None:
+        """Take a batch; there must be room."""
+        slot = self._free.pop()
+        shape = batch.shape
+        self._slots[slot].reserve(shape)
+        batch.fill(self._slots[slot].images(shape))
+        size, deadline = self._slots[slot].size, batch.deadline
+        run = Run(slot, size, *shape, batch.threshold, deadline)
+        assert self._process
+        self._held.append(_Held(slot, batch, self._process.send(run)))
+        if len(self._held) == 1:
+            self._expect_answer()
+
+    async def stop(self) -> None:
+        """End the worker; the batches that it holds are lost."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._watch:
+            self._watch.cancel()
+        self._end()
+        for slot in self._slots:
+            slot.close()
+
+    async def _keep(self, ended: "asyncio.Future[None]") -> None:
+        pause = 0.0
+        while True:
+            await ended
+            pause = 0.0 if self._useful else min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
+            while True:
+                await asyncio.sleep(pause)
+                try:
+                    ended = await self._launch()
+                    break
+                except CornerguardError as error:
+                    pause = min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
+                    log.error("a worker does not start, again in %g s: %s", pause, error)
+            log.warning("a worker was started again, as process %s", self.pid)
+            self._owner.changed()
+
+    async def _launch(self) -> "asyncio.Future[None]":
+        """Return, once the worker is ready, a future that completes when it ends."""
+        loop = asyncio.get_running_loop()
+        first: asyncio.Future[Answer] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def answered(answer: Answer) -> None:
+            if first.done():
+                self._take(answer)
+            else:
+                first.set_result(answer)
+
+        def end() -> None:
+            if not first.done():
+                first.set_result(Answer(Told.NO_DEVICE, text="a worker ended while it started"))
+            self._lost()
+            if not ended.done():
+                ended.set_result(None)
+
+        self._process = WorkerProcess(self._order, answered, end)
+        limit = self._settings.start_seconds
+        try:
+            answer = await asyncio.wait_for(first, limit)
+        except asyncio.TimeoutError:
+            answer = Answer(Told.NO_DEVICE, text=f"a worker was not ready within {limit:g} s")
+        finally:
+            if not first.done() or first.cancelled() or first.result().told != Told.READY:
+                self._end()
+        if answer.told == Told.BAD_BUNDLE:
+            raise BadBundle(answer.text)
+        if answer.told != Told.READY:
+            raise CornerguardError(answer.text)
+        self.device, self._alive, self._useful, self._last_words = answer.text, True, False, ""
+        return ended
+
+    def _take(self, answer: Answer) -> None:
+        """Hear what became of the batch that was given first."""
+        if answer.told == Told.NO_DEVICE:  # and then it ends
+            self._last_words = answer.text
+            return
+        slot, batch, _ = self._held.popleft()
+        self._useful = True
+        self._expect_answer()
+        if answer.told == Told.DONE:
+            judged = self._slots[slot].judged(len(batch), batch.threshold)
+        self._free.append(slot)
+        if answer.told == Told.DONE:
+            self._owner.done(batch, judged, answer.seconds)
+        elif answer.told == Told.FAILED:
+            self._owner.failed(batch, f"the run failed: {answer.text}")
+        else:
+            self._owner.returned(batch)
+        self._owner.changed()
+
+    def _lost(self) -> None:
+        """Give back what the worker held when it ended."""
+        self._alive = False
+        held, self._held = self._held, deque()
+        self._free = list(range(len(self._slots)))
+        self._expect_answer()
+        reason = self._last_words or "the worker that ran it ended"
+        if held or self._last_words:
+            log.error("a worker ended: %s", reason)
+        for index, (_, batch, sent) in enumerate(held):
+            if index == 0 and sent:
+                self._owner.killed(batch, reason)
+            else:
+                self._owner.returned(batch)
+        self._owner.changed()
+
+    def _expect_answer(self) -> None:
+        if self._watch:
+            self._watch.cancel()
+        limit = self._settings.run_seconds
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(limit, self._stalled) if self._held else None
+
+    def _stalled(self) -> None:
+        if self._process:
+            self._last_words = f"a run took more than {self._settings.run_seconds:g} s"
+            self._process.kill()
+
+    def _end(self) -> None:
+        self._alive = False
+        if self._process:
+            self._process.end()
