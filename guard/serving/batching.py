@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -27,6 +27,7 @@ REFUSALS: dict[type[Rejection], str] = {
 }
 
 
+@runtime_checkable
 class Runner(Protocol):
     """What runs batches, in the order in which they are given, and gives each back once."""
 
@@ -119,7 +120,8 @@ class Batcher:
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except asyncio.TimeoutError:
-            log.error("%s images wait still when the time is up", self._queue.images)
+            if not self._idle.is_set():
+                log.error("%s images wait still when the time is up", self._queue.images)
         for timer in (self._alarm, self._giving_up):
             if timer:
                 timer.cancel()

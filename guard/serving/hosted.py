@@ -71,7 +71,7 @@ class HostedModel:
             await model._start(metrics)
         except BaseException:
             if model:
-                await model.close(0)
+                await model.close(0.0)
             else:
                 graph.close()
             raise

@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from guard.errors import BadBundle, CornerguardError
 from guard.serving.batches import Batch
@@ -26,6 +24,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 """Seconds before a worker that did nothing useful is started again; they double."""
 
 
+@runtime_checkable
 class Owner(Protocol):
     """Whoever gives an instance its batches, and gets each back once, by one of these."""
 
@@ -110,14 +109,13 @@ class Instance:
 
     def run(self, batch: Batch) -> None:
         """Take a batch; there must be room."""
-        slot = self._free.pop()
-        shape = batch.shape
-        self._slots[slot].reserve(shape)
-        batch.fill(self._slots[slot].images(shape))
-        size, deadline = self._slots[slot].size, batch.deadline
-        run = Run(slot, size, *shape, batch.threshold, deadline)
-        assert self._process
-        self._held.append(_Held(slot, batch, self._process.send(run)))
+        number = self._free.pop()
+        slot, shape = self._slots[number], batch.shape
+        slot.reserve(shape)
+        batch.fill(slot.images(shape))
+        run = Run(number, slot.size, *shape, batch.threshold, batch.deadline)
+        sent = self._process is not None and self._process.send(run)
+        self._held.append(_Held(number, batch, sent))
         if len(self._held) == 1:
             self._expect_answer()
 

@@ -53,7 +53,7 @@ async def _serve(bundle: Path, settings: ServeSettings) -> None:
     try:
         await _Server(model, settings, metrics).run()
     finally:
-        await model.close(0)
+        await model.close(0.0)
 
 
 class _Server:

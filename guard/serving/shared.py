@@ -127,7 +127,8 @@ class Slot:
 
     def judged(self, batch: int, threshold: float) -> Judged:
         """Copy the outputs and verdicts of so many images, once for all."""
-        assert self._map
-        values = self.layout.outputs(self._map[: self.layout.size(batch)], batch)
+        size = self.layout.size(batch)
+        copied = self._map[:size] if self._map else bytes(size)
+        values = self.layout.outputs(copied, batch)
         verdict = values.pop("verdict")
         return Judged(Outputs(**values), verdict, threshold)

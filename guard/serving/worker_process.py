@@ -42,7 +42,7 @@ class WorkerProcess:
             order = replace(order, socket=theirs.fileno())
             # A session of its own, so that a terminal's Ctrl-C does not reach it. The standard
             # output is the server's, which others read.
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 (this very interpreter)
                 [*COMMAND, order.write()],
                 pass_fds=order.files,
                 stdin=subprocess.DEVNULL,
