@@ -127,6 +127,8 @@ class Instance:
         if self._watch:
             self._watch.cancel()
         self._end()
+        if self._process:
+            await self._process.gone()
         for slot in self._slots:
             slot.close()
 

@@ -18,13 +18,13 @@ class Batching(Settings):
     """Most bytes of one run's images as float32; a request that needs more runs alone."""
     preferred: tuple[int, ...] = ()
     """Sizes of runs that suit the model: the largest that can be filled is taken."""
-    delay: float = Field(default=0, ge=0, le=60)
+    delay: float = Field(default=0.0, ge=0, le=60)
     """Seconds that an idle model waits for company for a request; 0 lets none wait."""
     queue: int = Field(default=256, ge=1)
     """Most images that wait; further requests are refused at once."""
     queue_bytes: int = Field(default=512 << 20, ge=1 << 20)
     """Most bytes of the images that wait, as they were sent or decoded."""
-    patience: float = Field(default=1, ge=0)
+    patience: float = Field(default=1.0, ge=0)
     """Seconds after which a request that waits goes before those of a higher priority."""
 
     @model_validator(mode="after")
@@ -44,9 +44,9 @@ class Instances(Settings):
     """`auto` is CUDA where an NVIDIA driver answers when the server starts, else the CPU."""
     cpu_fallback: bool = False
     """Run on the CPU while the accelerator cannot be used; else the model is not ready then."""
-    start_seconds: float = Field(default=120, gt=0)
+    start_seconds: float = Field(default=120.0, gt=0)
     """How long a worker may take to be ready; then it is ended, and started again."""
-    run_seconds: float = Field(default=60, gt=0)
+    run_seconds: float = Field(default=60.0, gt=0)
     """How long one run may take; then the worker is ended, and started again."""
-    outage_seconds: float = Field(default=10, ge=0)
+    outage_seconds: float = Field(default=10.0, ge=0)
     """How long requests wait for a worker when none lives; then they are refused as unavailable."""

@@ -19,7 +19,8 @@ __all__ = ["WorkerProcess"]
 log = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-m", "guard.serving.worker")
 STANDARD_ERROR = 2
-REAPING = 0.05
+REAPING, LAST_RESORT = 0.01, 5.0
+"""Seconds between two looks at whether a killed process is gone, and until none is taken."""
 
 
 class WorkerProcess:
@@ -77,6 +78,13 @@ class WorkerProcess:
         self._socket.close()  # by which it ends; but it may hang
         self._process.kill()
         self._reap()
+
+    async def gone(self) -> None:
+        """Return when the process has ended, or hangs in the kernel even so."""
+        for _ in range(round(LAST_RESORT / REAPING)):
+            if self._process.poll() is not None:
+                return
+            await asyncio.sleep(REAPING)
 
     def _read(self) -> None:
         try:

@@ -15,7 +15,7 @@ from guard.serving.instance import SLOTS
 from guard.serving.metrics import Metrics
 from guard.serving.model_settings import Batching
 from guard.serving.rejections import Expired, Overloaded, Rejection, Stopping, Unready
-from guard.serving.verdict import VERDICTS, Judged, Outputs, judge
+from guard.serving.verdict import VERDICTS, Outputs, judge
 
 OUTAGE = 0.05
 
