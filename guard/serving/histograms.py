@@ -45,7 +45,7 @@ class BatchHistogram(Collector):
         self._sums[model] += float(numbers.sum())
 
     def collect(self) -> Iterator[Metric]:
-        # Sample by sample: the family made for it leaves out the sum where a bound is negative.
+        # Sample by sample: the family made for it leaves out the count where a bound is negative.
         metric = Metric(self._name, self._help, "histogram")
         for model, counts in list(self._counts.items()):
             label = {"model": model}
@@ -54,5 +54,6 @@ class BatchHistogram(Collector):
                 le = floatToGoString(bound)
                 metric.add_sample(f"{self._name}_bucket", label | {"le": le}, count)
             metric.add_sample(f"{self._name}_count", label, upto[-1])
-            metric.add_sample(f"{self._name}_sum", label, self._sums[model])
+            if self._bounds[0] >= 0:  # else the sum may fall, which Prometheus takes for a restart
+                metric.add_sample(f"{self._name}_sum", label, self._sums[model])
         yield metric

@@ -4,10 +4,13 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
-__all__ = ["Answer", "Run", "Told"]
+__all__ = ["ANSWER_BYTES", "RUN_BYTES", "Answer", "Run", "Told"]
 
 TEXT = 400
 """Most bytes of an answer's text."""
+_RUN = struct.Struct("<IQIIIIfd")
+_ANSWER = struct.Struct(f"<IIdH{TEXT}s")
+RUN_BYTES, ANSWER_BYTES = _RUN.size, _ANSWER.size
 
 
 class Run(NamedTuple):
@@ -30,11 +33,14 @@ class Run(NamedTuple):
     threshold: float
     deadline: float
 
-    FORMAT = struct.Struct("<IQIIIIfd")
-
     def pack(self) -> bytes:
         """Return the message as it is sent."""
-        return self.FORMAT.pack(*self)
+        return bytes(_RUN.pack(*self))
+
+    @classmethod
+    def unpack(cls, message: bytes) -> "Run":
+        """Read a message of `RUN_BYTES`."""
+        return cls(*_RUN.unpack(message))
 
 
 class Told(IntEnum):
@@ -61,15 +67,13 @@ class Answer(NamedTuple):
     seconds: float = 0.0
     text: str = ""
 
-    FORMAT = struct.Struct(f"<IIdH{TEXT}s")
-
     def pack(self) -> bytes:
         """Return the message as it is sent; a long text is cut."""
         text = self.text.encode()[:TEXT]
-        return self.FORMAT.pack(self.told, self.slot, self.seconds, len(text), text)
+        return bytes(_ANSWER.pack(self.told, self.slot, self.seconds, len(text), text))
 
     @classmethod
     def unpack(cls, message: bytes) -> "Answer":
-        """Read a message of `FORMAT.size` bytes."""
-        told, slot, seconds, length, text = cls.FORMAT.unpack(message)
+        """Read a message of `ANSWER_BYTES`."""
+        told, slot, seconds, length, text = _ANSWER.unpack(message)
         return cls(Told(told), slot, seconds, text[:length].decode(errors="replace"))

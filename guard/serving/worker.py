@@ -18,7 +18,7 @@ import numpy as np
 
 from guard.errors import BadBundle
 from guard.serving.engine import Engine, one_line
-from guard.serving.messages import Answer, Run, Told
+from guard.serving.messages import RUN_BYTES, Answer, Run, Told
 from guard.serving.order import Order
 from guard.serving.providers import DeviceMissing
 from guard.serving.shared import Layout, Slot
@@ -43,9 +43,8 @@ def main() -> None:
         return
     server.sendall(Answer(Told.READY, text=engine.device).pack())
     worker = _Worker(order, engine)
-    size = Run.FORMAT.size
-    while len(message := server.recv(size, socket.MSG_WAITALL)) == size:
-        answer = worker.answer(Run(*Run.FORMAT.unpack(message)))
+    while len(message := server.recv(RUN_BYTES, socket.MSG_WAITALL)) == RUN_BYTES:
+        answer = worker.answer(Run.unpack(message))
         server.sendall(answer.pack())
         if answer.told == Told.NO_DEVICE:
             return

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import guard
-from guard.serving.messages import Answer, Run
+from guard.serving.messages import ANSWER_BYTES, RUN_BYTES, Answer, Run
 from guard.serving.order import Order
 
 __all__ = ["WorkerProcess"]
@@ -62,7 +62,7 @@ class WorkerProcess:
     def send(self, run: Run) -> bool:
         """Ask for a run; say whether the worker still listened."""
         try:
-            return self._socket.send(run.pack()) == Run.FORMAT.size
+            return self._socket.send(run.pack()) == RUN_BYTES
         except OSError:
             return False  # `ended` is about to be called
 
@@ -98,10 +98,9 @@ class WorkerProcess:
             self._ended()
             return
         self._received += received
-        size = Answer.FORMAT.size
-        while len(self._received) >= size:
-            message = bytes(self._received[:size])
-            del self._received[:size]
+        while len(self._received) >= ANSWER_BYTES:
+            message = bytes(self._received[:ANSWER_BYTES])
+            del self._received[:ANSWER_BYTES]
             self._answered(Answer.unpack(message))
 
     def _reap(self) -> None:
