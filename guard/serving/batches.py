@@ -75,9 +75,10 @@ class Batch:
         return self.parts[0].request.kind[1]
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int, int]:
         """Of all its images together."""
-        return len(self), *self.parts[0].request.kind[0]
+        channels, height, width = self.parts[0].request.kind[0]
+        return len(self), channels, height, width
 
     @property
     def deadline(self) -> float:

@@ -1,12 +1,12 @@
 """Histograms that take many values at once: one call for a batch, not one for each image."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from prometheus_client import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
-from prometheus_client.utils import floatToGoString
 
 __all__ = ["BatchHistogram"]
 
@@ -51,7 +51,7 @@ class BatchHistogram(Collector):
             label = {"model": model}
             upto = counts.cumsum().tolist()
             for bound, count in zip(self._bounds.tolist(), upto, strict=True):
-                le = floatToGoString(bound)
+                le = "+Inf" if math.isinf(bound) else str(bound)
                 metric.add_sample(f"{self._name}_bucket", label | {"le": le}, count)
             metric.add_sample(f"{self._name}_count", label, upto[-1])
             if self._bounds[0] >= 0:  # else the sum may fall, which Prometheus takes for a restart

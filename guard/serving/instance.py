@@ -113,7 +113,9 @@ class Instance:
         slot, shape = self._slots[number], batch.shape
         slot.reserve(shape)
         batch.fill(slot.images(shape))
-        run = Run(number, slot.size, *shape, batch.threshold, batch.deadline)
+        size, channels, height, width = shape
+        limits = batch.threshold, batch.deadline
+        run = Run(number, slot.size, size, channels, height, width, *limits)
         sent = self._process is not None and self._process.send(run)
         self._held.append(_Held(number, batch, sent))
         if len(self._held) == 1:

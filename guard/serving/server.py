@@ -1,6 +1,7 @@
 """`cornerguard serve`: load, listen, report ready; on a signal report not ready, drain, end."""
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -50,6 +51,8 @@ def serve(bundle: Path, settings: ServeSettings) -> None:
 async def _serve(bundle: Path, settings: ServeSettings) -> None:
     metrics = Metrics()
     model = await HostedModel.open(bundle, settings, metrics)
+    gc.collect()
+    gc.freeze()  # what lives as long as the server is not looked through again and again
     try:
         await _Server(model, settings, metrics).run()
     finally:
