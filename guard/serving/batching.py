@@ -131,7 +131,7 @@ class Batcher:
 
     def done(self, batch: Batch, judged: Judged, seconds: float) -> None:
         self._running.discard(batch)
-        self._metrics.ran(len(judged.verdict), seconds)
+        self._metrics.ran(len(batch), len(batch.parts), seconds)
         self._answer(batch, judged)
 
     def failed(self, batch: Batch, reason: str) -> None:

@@ -33,8 +33,8 @@ class HostedModel:
     Attributes:
         name, version, fingerprint, manifest: of the bundle.
         spec: what its model takes.
-        max_batch: most images of a request.
-        threshold: the calibrated one of the graph that runs.
+        batching, instances: how it is run; `max_batch` is the most images of a request.
+        filename, threshold: the graph that runs, and its calibrated threshold.
     """
 
     def __init__(self, bundle: Bundle, graph: Graph, name: str, settings: ServeSettings) -> None:
@@ -42,8 +42,10 @@ class HostedModel:
         self.name, self.fingerprint = name, bundle.manifest.digest
         self.version = self.fingerprint[:12]
         self.spec = ImageSpec.of(self.manifest, settings.limits.pixels)
-        self.max_batch = settings.batching.max_batch
+        self.batching, self.max_batch = settings.batching, settings.batching.max_batch
+        self.instances = settings.instances.count
         self.threshold, self._graph = graph.threshold, graph
+        self.filename = next(iter(graph.files))
         self._instances = [
             _instance(graph, self.spec, settings) for _ in range(settings.instances.count)
         ]

@@ -101,8 +101,8 @@ class ModelMetrics:
         """Count how long each request of a run had waited."""
         self._queue.observe(self._model, seconds)
 
-    def ran(self, images: int, seconds: float) -> None:
-        """Count one run of the model."""
+    def ran(self, images: int, requests: int, seconds: float) -> None:
+        """Count one run of the model: its images, of so many requests."""
         self._inference.observe(self._model, [seconds])
         self._batch.observe(self._model, [images])
 

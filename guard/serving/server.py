@@ -33,6 +33,8 @@ SERVICES = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
     guard_pb2.DESCRIPTOR.services_by_name["GuardService"].full_name,
 )
+LOOK = 0.05
+"""Seconds between two looks at whether the workers live."""
 
 
 def serve(bundle: Path, settings: ServeSettings) -> None:
@@ -78,7 +80,9 @@ class _Server:
             await server.start()
             await self._report(True)
             self._announce(port, operations.port)
+            following = asyncio.create_task(self._follow())
             log.info("stopping on %s", await stop)
+            following.cancel()
             await self._report(False)
             await asyncio.sleep(settings.shutdown.notice)
             grace = settings.shutdown.grace
@@ -116,6 +120,13 @@ class _Server:
             return server.add_insecure_port(address)
         except RuntimeError:
             raise CornerguardError(f"{address}: cannot be listened on; is it in use?") from None
+
+    async def _follow(self) -> None:
+        """Report not ready while no worker lives, and ready again when one does."""
+        while True:
+            await asyncio.sleep(LOOK)
+            if self._model.ready != self._ready:
+                await self._report(self._model.ready)
 
     async def _report(self, ready: bool) -> None:
         """Tell every kind of probe whether requests are welcome."""

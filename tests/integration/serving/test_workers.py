@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 
+from guard.client import GuardClient
 from guard.errors import BadBundle, CornerguardError
 from guard.serving.config import ServeSettings
 from guard.serving.hosted import HostedModel
@@ -248,7 +249,7 @@ def test_workers_end_with_a_server_that_is_killed(tmp_path: Path, level: float) 
             tensor = pb.Tensor(data=image.tobytes(), datatype="FP32", shape=image.shape)
             call = GuardServiceStub(channel).Check.future(pb.CheckRequest(tensor=tensor))
             if level:
-                assert call.result(PATIENCE).verdict == "VALID"
+                assert call.result(PATIENCE).verdict == pb.VALID
             else:
                 with pytest.raises(grpc.FutureTimeoutError):
                     call.result(0.3)
@@ -257,3 +258,17 @@ def test_workers_end_with_a_server_that_is_killed(tmp_path: Path, level: float) 
             while any(lives(worker) for worker in workers):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
+
+
+def test_a_server_without_workers_is_not_ready(tiny_bundle: Path) -> None:
+    with running(tiny_bundle) as server:
+        deadline = time.monotonic() + PATIENCE
+        while server.get("/readyz")[0] == 200:
+            for worker in workers_of(server.process.pid):
+                os.kill(worker, signal.SIGKILL)
+            assert time.monotonic() < deadline
+        while server.get("/readyz")[0] != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with GuardClient(server.grpc) as client:
+            assert client.check(image_of(0.5)).verdict == "VALID"
