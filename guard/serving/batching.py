@@ -5,18 +5,20 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from numpy.typing import NDArray
 
+from guard.serving.answering import settle, share
 from guard.serving.batches import Batch, Part, Request
 from guard.serving.metrics import ModelMetrics
 from guard.serving.model_settings import Batching
 from guard.serving.rejections import Expired, Rejection, Stopping, Unready
+from guard.serving.runners import Runner
 from guard.serving.verdict import Judged
 from guard.serving.waiting import Queue
 
-__all__ = ["Batcher", "Runner"]
+__all__ = ["Batcher"]
 
 log = logging.getLogger(__name__)
 TRIES = 2
@@ -25,26 +27,6 @@ REFUSALS: dict[type[Rejection], str] = {
     Stopping: "the server is stopping",
     Unready: "no worker of the model lives; one is being started",
 }
-
-
-@runtime_checkable
-class Runner(Protocol):
-    """What runs batches, in the order in which they are given, and gives each back once."""
-
-    @property
-    def room(self) -> int:
-        """How many batches it would take now."""
-
-    @property
-    def idle(self) -> bool:
-        """Whether it runs nothing, and would take a batch."""
-
-    @property
-    def alive(self) -> bool:
-        """Whether it takes batches at all."""
-
-    def run(self, batch: Batch) -> None:
-        """Take a batch; there must be room."""
 
 
 class Batcher:
@@ -112,7 +94,7 @@ class Batcher:
     def drop(self, request: Request) -> None:
         """Forget a request whose answer nobody awaits any more; it is not run unless it is."""
         self._queue.remove(request)
-        self._settle(request)
+        settle(request)
 
     async def close(self, seconds: float) -> None:
         """Take no more requests; answer those that wait, for so many seconds at most."""
@@ -188,7 +170,7 @@ class Batcher:
         """Return the batch without what expired or was cancelled, if anything is left."""
         for part in batch.parts:
             if now > part.request.deadline:
-                self._settle(part.request, Expired("the deadline passed in the queue"))
+                settle(part.request, Expired("the deadline passed in the queue"))
         if any(part.request.answer.done() for part in batch.parts):
             parts = [part for part in batch.parts if not part.request.answer.done()]
             return Batch(parts, batch.tries) if parts else None
@@ -209,39 +191,11 @@ class Batcher:
 
     def _answer(self, batch: Batch, judged: Judged) -> None:
         self._metrics.judged(judged)
-        start, answered = 0, []
-        for part in batch.parts:
-            stop = start + part.stop - part.start
-            request = part.request
-            whole = judged if len(batch.parts) == 1 else judged.part(start, stop)
-            start = stop
-            if len(whole.verdict) < len(request.images):
-                request.judged[part.start] = whole
-                if sum(len(one.verdict) for one in request.judged.values()) < len(request.images):
-                    continue
-                whole = Judged.join([one for _, one in sorted(request.judged.items())])
-            if self._settle(request, whole):
-                answered.append(whole)
-        self._metrics.answered(answered)
-
-    def _settle(self, request: Request, outcome: Judged | Rejection | None = None) -> bool:
-        """Answer a request, or leave it without an answer; say whether anybody awaited it."""
-        if request.timer:
-            request.timer.cancel()
-            request.timer = None
-        if request.answer.done():
-            return False
-        if isinstance(outcome, Judged):
-            request.answer.set_result(outcome)
-        elif outcome:
-            request.answer.set_exception(outcome)
-        else:
-            request.answer.cancel()
-        return True
+        self._metrics.answered(share(batch, judged))
 
     def _expire(self, request: Request) -> None:
         if self._queue.remove(request):
-            self._settle(request, Expired("the deadline passed in the queue"))
+            settle(request, Expired("the deadline passed in the queue"))
             self._pump()
 
     def _give_up(self) -> None:
@@ -255,5 +209,5 @@ class Batcher:
         batches = [*self._again, *self._running]
         self._again.clear()
         for request in (*waiting, *(part.request for batch in batches for part in batch.parts)):
-            self._settle(request, kind(REFUSALS[kind]))
+            settle(request, kind(REFUSALS[kind]))
         self._pump()

@@ -4,44 +4,24 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import replace
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from guard.errors import BadBundle, CornerguardError
 from guard.serving.batches import Batch
 from guard.serving.messages import Answer, Run, Told
 from guard.serving.model_settings import Instances
 from guard.serving.order import Order
+from guard.serving.runners import Owner
 from guard.serving.shared import Slot
-from guard.serving.verdict import Judged
 from guard.serving.worker_process import WorkerProcess
 
-__all__ = ["SLOTS", "Instance", "Owner"]
+__all__ = ["SLOTS", "Instance"]
 
 log = logging.getLogger(__name__)
 SLOTS = 2
 """Batches that an instance holds: one runs while the next is ready."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 30.0
 """Seconds before a worker that did nothing useful is started again; they double."""
-
-
-@runtime_checkable
-class Owner(Protocol):
-    """Whoever gives an instance its batches, and gets each back once, by one of these."""
-
-    def done(self, batch: Batch, judged: Judged, seconds: float) -> None:
-        """The batch was judged; the run took so long."""
-
-    def failed(self, batch: Batch, reason: str) -> None:
-        """The run raised."""
-
-    def killed(self, batch: Batch, reason: str) -> None:
-        """The worker ended while it ran the batch."""
-
-    def returned(self, batch: Batch) -> None:
-        """The batch was not run: a deadline had passed, or the worker ended before."""
-
-    def changed(self) -> None:
-        """There may be room for a batch, or none lives any more."""
 
 
 class _Held(NamedTuple):
