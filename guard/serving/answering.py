@@ -2,9 +2,12 @@
 
 from guard.errors import CornerguardError
 from guard.serving.batches import Batch, Part, Request
+from guard.serving.rejections import Expired
 from guard.serving.verdict import Judged
 
-__all__ = ["settle", "share"]
+__all__ = ["EXPIRED", "settle", "share", "wanted"]
+
+EXPIRED = "the deadline passed in the queue"
 
 
 def share(batch: Batch, judged: Judged) -> list[Judged]:
@@ -38,6 +41,17 @@ def settle(request: Request, outcome: Judged | CornerguardError | None = None) -
     else:
         request.answer.cancel()
     return True
+
+
+def wanted(batch: Batch, now: float) -> Batch | None:
+    """Return the batch without what expired by `now` or is not awaited, if anything is left."""
+    for part in batch.parts:
+        if now > part.request.deadline:
+            settle(part.request, Expired(EXPIRED))
+    if any(part.request.answer.done() for part in batch.parts):
+        parts = [part for part in batch.parts if not part.request.answer.done()]
+        return Batch(parts, batch.tries) if parts else None
+    return batch
 
 
 def _whole(part: Part, judged: Judged) -> Judged | None:

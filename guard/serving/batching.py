@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from guard.serving.answering import settle, share
+from guard.serving.answering import EXPIRED, settle, share, wanted
 from guard.serving.batches import Batch, Part, Request
 from guard.serving.metrics import ModelMetrics
 from guard.serving.model_settings import Batching
@@ -109,11 +109,9 @@ class Batcher:
                 timer.cancel()
         self._refuse(Stopping)
 
-    # What instances report.
-
-    def done(self, batch: Batch, judged: Judged, seconds: float) -> None:
+    def done(self, batch: Batch, judged: Judged) -> None:
         self._running.discard(batch)
-        self._metrics.ran(len(batch), len(batch.parts), seconds)
+        self._metrics.ran(len(batch), len(batch.parts), judged.seconds)
         self._answer(batch, judged)
 
     def failed(self, batch: Batch, reason: str) -> None:
@@ -155,26 +153,16 @@ class Batcher:
     def _next(self, idle: bool) -> Batch | None:
         now = time.monotonic()
         while idle and self._again:
-            if batch := self._wanted(self._again.popleft(), now):
+            if batch := wanted(self._again.popleft(), now):
                 return batch
         while requests := self._queue.take(now, ahead=not idle):
-            batch = self._wanted(Batch([Part(one, 0, len(one.images)) for one in requests]), now)
+            batch = wanted(Batch([Part(one, 0, len(one.images)) for one in requests]), now)
             if batch:
                 self._metrics.waited([now - part.request.since for part in batch.parts])
                 return batch
         if idle and self._queue.images:
             self._wake_at(self._queue.next_due())
         return None
-
-    def _wanted(self, batch: Batch, now: float) -> Batch | None:
-        """Return the batch without what expired or was cancelled, if anything is left."""
-        for part in batch.parts:
-            if now > part.request.deadline:
-                settle(part.request, Expired("the deadline passed in the queue"))
-        if any(part.request.answer.done() for part in batch.parts):
-            parts = [part for part in batch.parts if not part.request.answer.done()]
-            return Batch(parts, batch.tries) if parts else None
-        return batch
 
     def _wake_at(self, moment: float) -> None:
         if self._alarm:
@@ -195,7 +183,7 @@ class Batcher:
 
     def _expire(self, request: Request) -> None:
         if self._queue.remove(request):
-            settle(request, Expired("the deadline passed in the queue"))
+            settle(request, Expired(EXPIRED))
             self._pump()
 
     def _give_up(self) -> None:

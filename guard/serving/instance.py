@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 from typing import NamedTuple
 
-from guard.errors import BadBundle, CornerguardError
+from guard.errors import CornerguardError
 from guard.serving.batches import Batch
 from guard.serving.messages import Answer, Run, Told
 from guard.serving.model_settings import Instances
@@ -132,37 +132,17 @@ class Instance:
 
     async def _launch(self) -> "asyncio.Future[None]":
         """Return, once the worker is ready, a future that completes when it ends."""
-        loop = asyncio.get_running_loop()
-        first: asyncio.Future[Answer] = loop.create_future()
-        ended: asyncio.Future[None] = loop.create_future()
-
-        def answered(answer: Answer) -> None:
-            if first.done():
-                self._take(answer)
-            else:
-                first.set_result(answer)
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def end() -> None:
-            if not first.done():
-                first.set_result(Answer(Told.NO_DEVICE, text="a worker ended while it started"))
             self._lost()
             if not ended.done():
                 ended.set_result(None)
 
-        self._process = WorkerProcess(self._order, answered, end)
-        limit = self._settings.start_seconds
-        try:
-            answer = await asyncio.wait_for(first, limit)
-        except asyncio.TimeoutError:
-            answer = Answer(Told.NO_DEVICE, text=f"a worker was not ready within {limit:g} s")
-        finally:
-            if not first.done() or first.cancelled() or first.result().told != Told.READY:
-                self._end()
-        if answer.told == Told.BAD_BUNDLE:
-            raise BadBundle(answer.text)
-        if answer.told != Told.READY:
-            raise CornerguardError(answer.text)
-        self.device, self._alive, self._useful, self._last_words = answer.text, True, False, ""
+        self._process = WorkerProcess(self._order, self._take, end)
+        self.device = await self._process.ready(self._settings.start_seconds)
+        # It may have ended since it was ready.
+        self._alive, self._useful, self._last_words = not ended.done(), False, ""
         return ended
 
     def _take(self, answer: Answer) -> None:
@@ -174,10 +154,10 @@ class Instance:
         self._useful = True
         self._expect_answer()
         if answer.told == Told.DONE:
-            judged = self._slots[slot].judged(len(batch), batch.threshold)
+            judged = self._slots[slot].judged(len(batch), batch.threshold, answer.seconds)
         self._free.append(slot)
         if answer.told == Told.DONE:
-            self._owner.done(batch, judged, answer.seconds)
+            self._owner.done(batch, judged)
         elif answer.told == Told.FAILED:
             self._owner.failed(batch, f"the run failed: {answer.text}")
         else:

@@ -32,8 +32,8 @@ class Runner(Protocol):
 class Owner(Protocol):
     """Whoever gives an instance its batches, and gets each back once, by one of these."""
 
-    def done(self, batch: Batch, judged: Judged, seconds: float) -> None:
-        """The batch was judged; the run took so long."""
+    def done(self, batch: Batch, judged: Judged) -> None:
+        """The batch was judged."""
 
     def failed(self, batch: Batch, reason: str) -> None:
         """The run raised."""

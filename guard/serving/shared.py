@@ -125,10 +125,10 @@ class Slot:
         """View the outputs and verdicts of so many images."""
         return self.layout.outputs(self._map, batch)
 
-    def judged(self, batch: int, threshold: float) -> Judged:
+    def judged(self, batch: int, threshold: float, seconds: float) -> Judged:
         """Copy the outputs and verdicts of so many images, once for all."""
         size = self.layout.size(batch)
         copied = self._map[:size] if self._map else bytes(size)
         values = self.layout.outputs(copied, batch)
         verdict = values.pop("verdict")
-        return Judged(Outputs(**values), verdict, threshold)
+        return Judged(Outputs(**values), verdict, threshold, seconds=seconds)

@@ -55,6 +55,8 @@ class Judged:
     threshold: float
     failures: tuple[str, ...] = ()
     """For each image why it could not be run, or an empty text; empty when all were run."""
+    seconds: float = 0.0
+    """How long the run took, that of the others in it included."""
 
     @classmethod
     def unverified(
@@ -74,13 +76,14 @@ class Judged:
             np.concatenate([part.verdict for part in parts]),
             parts[0].threshold,
             tuple(chain.from_iterable(p.failures or ("",) * len(p.verdict) for p in parts)),
+            sum(part.seconds for part in parts),
         )
 
     def part(self, start: int, stop: int) -> "Judged":
         """Return the images from `start` to before `stop`, as views."""
         values = (value[start:stop] for value in vars(self.outputs).values())
-        failures = self.failures[start:stop]
-        return Judged(Outputs(*values), self.verdict[start:stop], self.threshold, failures)
+        own = self.verdict[start:stop], self.threshold, self.failures[start:stop]
+        return Judged(Outputs(*values), *own, self.seconds)
 
     def reason(self, index: int) -> str:
         """Say why image `index` is UNVERIFIED; empty if it is not."""

@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import guard
-from guard.serving.messages import ANSWER_BYTES, RUN_BYTES, Answer, Run
+from guard.errors import BadBundle, CornerguardError
+from guard.serving.messages import ANSWER_BYTES, RUN_BYTES, Answer, Run, Told
 from guard.serving.order import Order
 
 __all__ = ["WorkerProcess"]
@@ -28,7 +29,7 @@ class WorkerProcess:
 
     Args:
         order: its task, but for the socket.
-        answered: is called with each answer.
+        answered: is called with each answer but the first, for which see `ready`.
         ended: is called once when it is gone, unless `end` was called before.
     """
 
@@ -38,6 +39,7 @@ class WorkerProcess:
         self._answered, self._ended = answered, ended
         self._loop = asyncio.get_running_loop()
         self._received = bytearray()
+        self._first: asyncio.Future[Answer] = self._loop.create_future()
         self._socket, theirs = socket.socketpair()
         with theirs:
             order = replace(order, socket=theirs.fileno())
@@ -58,6 +60,26 @@ class WorkerProcess:
     def pid(self) -> int:
         """The number of the process."""
         return self._process.pid
+
+    async def ready(self, seconds: float) -> str:
+        """Return the device of the worker when it is ready; if it never is, end it.
+
+        Raises:
+            BadBundle: the graph does not load or run.
+            CornerguardError: the accelerator cannot be used, or the worker ends or is not ready in
+                so many seconds.
+        """
+        try:
+            answer = await asyncio.wait_for(self._first, seconds)
+        except asyncio.TimeoutError:
+            answer = Answer(Told.NO_DEVICE, text=f"a worker was not ready within {seconds:g} s")
+        except asyncio.CancelledError:
+            self.end()
+            raise
+        if answer.told == Told.READY:
+            return answer.text
+        self.end()
+        raise (BadBundle if answer.told == Told.BAD_BUNDLE else CornerguardError)(answer.text)
 
     def send(self, run: Run) -> bool:
         """Ask for a run; say whether the worker still listened."""
@@ -95,13 +117,20 @@ class WorkerProcess:
             received = b""
         if not received:
             self.end()
+            if not self._first.done():
+                lost = Answer(Told.NO_DEVICE, text="a worker ended while it started")
+                self._first.set_result(lost)
             self._ended()
             return
         self._received += received
         while len(self._received) >= ANSWER_BYTES:
             message = bytes(self._received[:ANSWER_BYTES])
             del self._received[:ANSWER_BYTES]
-            self._answered(Answer.unpack(message))
+            answer = Answer.unpack(message)
+            if self._first.done():
+                self._answered(answer)
+            else:
+                self._first.set_result(answer)
 
     def _reap(self) -> None:
         if self._process.poll() is None:

@@ -48,7 +48,7 @@ class Worker:
         one = np.ones((len(images), 1), np.float32)
         label = np.zeros(len(images), np.int64)
         outputs = Outputs(one, label, one, score, score, score <= np.float32(batch.threshold))
-        self._batcher.done(batch, judge(outputs, batch.threshold), 0.001)
+        self._batcher.done(batch, judge(outputs, batch.threshold))
         self._batcher.changed()
 
     def finish_all(self) -> None:

@@ -38,7 +38,7 @@ def test_what_one_end_writes_the_other_reads(ends: tuple[Slot, Slot]) -> None:
     for value in outputs.values():
         value[...] = draw.integers(0, 2, value.shape)
     wanted = {name: value.copy() for name, value in outputs.items()}
-    judged = ours.judged(5, 0.25)
+    judged = ours.judged(5, 0.25, 0.5)
     for name, value in wanted.items():
         seen = judged.verdict if name == "verdict" else getattr(judged.outputs, name)
         np.testing.assert_array_equal(seen, value)
@@ -47,7 +47,7 @@ def test_what_one_end_writes_the_other_reads(ends: tuple[Slot, Slot]) -> None:
         value_now[...] = 7  # the next batch
         np.testing.assert_array_equal(seen, value)
     np.testing.assert_array_equal(theirs.images(shape), sent)  # which no output lies over
-    assert judged.threshold == 0.25
+    assert (judged.threshold, judged.seconds) == (0.25, 0.5)
 
 
 def test_a_slot_grows_for_one_batch_and_shrinks_after_it(ends: tuple[Slot, Slot]) -> None:
