@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import torch
 
 from guard.client import GuardClient
 from guard.errors import BadBundle, CornerguardError
@@ -208,6 +209,22 @@ def test_a_graph_that_cannot_be_run_is_a_bad_bundle(
     bundle = write_bundle(tmp_path / "tiny", outputs=outputs)
     with pytest.raises(BadBundle, match="no output discrepancy, p_value, score, valid"):
         host(bundle, lambda model: ask(model, 0.2))
+
+
+def test_a_worker_starts_again_on_the_device_that_it_was_on(
+    tiny_bundle: Path, device: torch.device
+) -> None:
+    async def case(model: HostedModel) -> None:
+        assert model.device == device.type
+        os.kill(model.workers[0], signal.SIGKILL)
+        for side in (8, 64, 8):
+            image = np.full((1, 3, side, side), 51, np.uint8)
+            judged = await model.judge(image, None, PATIENCE)
+            expected = expected_score(np.full((1, 3, 1, 1), 0.2))
+            np.testing.assert_allclose(judged.outputs.score, expected, atol=1e-4)
+        assert model.device == device.type
+
+    host(tiny_bundle, case, accelerator=device.type)
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx.external_data_helper import set_external_data
 from PIL import Image
 
 from guard.bundle import load_bundle, seal_bundle
@@ -143,6 +145,28 @@ def test_a_graph_without_the_detectors_outputs_is_a_bad_bundle(tmp_path: Path) -
     folder = write_bundle(tmp_path / "tiny", outputs=("logits", "label"))
     with pytest.raises(BadBundle, match="no output discrepancy, p_value, score, valid"):
         Engine(read_graph(load_bundle(folder)))
+
+
+def test_weights_in_a_file_apart_are_loaded_from_what_was_verified(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """As graphs above 2 GiB have them."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    loaded = load_bundle(bundle)
+    graph = onnx.load(str(loaded.onnx_path()))
+    for tensor in graph.graph.initializer:
+        if tensor.name in ("ten", "four", "half"):
+            set_external_data(tensor, "model.onnx.data")
+    onnx.save(graph, folder / "model.onnx")
+    assert (folder / "model.onnx.data").stat().st_size >= 12
+    seal_bundle(folder, loaded.manifest)
+    copied = read_graph(load_bundle(folder))
+    for file in folder.iterdir():
+        file.unlink()
+    images = np.stack([image_of(level) for level in (0.2, 0.8)])
+    judged = Engine(copied, threads=1).run(images, 0.0)
+    np.testing.assert_allclose(judged.outputs.score, expected_score(images), atol=1e-5)
 
 
 def test_threshold_default_is_the_graphs_own(bundle: Path) -> None:
