@@ -109,10 +109,10 @@ class Engine:
         (_, content), *weights = graph.contents().items()
         options = _options(threads)
         try:
-            if weights:
-                names, maps = zip(*weights, strict=True)
+            if weights:  # which ONNX Runtime takes from memory since 1.24
+                maps = [content for _, content in weights]
                 options.add_external_initializers_from_files_in_memory(
-                    names, maps, [len(content) for content in maps]
+                    [name for name, _ in weights], maps, [len(content) for content in maps]
                 )
             session = onnxruntime.InferenceSession(
                 content[:], options, providers=chain(provider), enable_fallback=0
