@@ -1,146 +1,201 @@
-"""Dynamic batching: what waits together runs together, and nobody waits for company."""
+"""Dynamic batching: what waits together runs together, and no idle worker waits for company."""
 
-import threading
+import asyncio
+import logging
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from guard.serving.config import Batching
-from guard.serving.rejections import Expired, Overloaded, Stopping
+from guard.serving.answering import EXPIRED, settle, share, wanted
+from guard.serving.batches import Batch, Part, Request
+from guard.serving.metrics import ModelMetrics
+from guard.serving.model_settings import Batching
+from guard.serving.rejections import Expired, Rejection, Stopping, Unready
+from guard.serving.runners import Runner
 from guard.serving.verdict import Judged
+from guard.serving.waiting import Queue
 
 __all__ = ["Batcher"]
 
-Images = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    images: Images
-    threshold: float
-    deadline: float | None
-    answer: "Future[Judged]" = field(default_factory=Future)
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def kind(self) -> tuple[tuple[int, ...], float]:
-        """Only requests of one kind share a run."""
-        return self.images.shape[1:], self.threshold
+log = logging.getLogger(__name__)
+TRIES = 2
+"""How often a batch is given to a worker that ends with it; then its images run one by one."""
+REFUSALS: dict[type[Rejection], str] = {
+    Stopping: "the server is stopping",
+    Unready: "no worker of the model lives; one is being started",
+}
 
 
 class Batcher:
-    """Gathers requests into runs on a thread of its own.
+    """Gives runs to whichever instance is free. All in one event loop, so that nothing is locked.
 
-    As soon as the model is free, everything of one kind (image size and threshold) that waits is
-    run, oldest first, up to `max_batch` images. An idle model takes a request at once.
+    A request goes to an idle instance at once, with all that waits of its kind (image size and
+    threshold). A busy one gets its next run ahead of time only when that has no more room.
 
     Args:
-        run: `run(images, threshold)` judges a batch.
-        batching: the limits.
-        queued: is told how many seconds each request waited.
+        limits: of batches and of what waits.
+        outage: seconds that requests wait when no instance lives.
+        widths: of `logits` and `discrepancy`.
     """
 
-    def __init__(
-        self,
-        run: Callable[[Images, float], Judged],
-        batching: Batching,
-        queued: Callable[[float], None],
-    ) -> None:
-        self._run, self._limits, self._queued = run, batching, queued
-        self._waiting: deque[_Waiting] = deque()
-        self._images = 0
-        self._open = True
-        self._changed = threading.Condition()
-        self._worker = threading.Thread(target=self._work, name="batcher", daemon=True)
-        self._worker.start()
+    def __init__(self, limits: Batching, outage: float, widths: tuple[int, int]) -> None:
+        self._outage, self._widths = outage, widths
+        self._queue = Queue(limits)
+        self._again: deque[Batch] = deque()
+        self._runners: Sequence[Runner] = ()
+        self._running: set[Batch] = set()
+        self._closed = self._unready = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def attach(self, runners: Sequence[Runner], metrics: ModelMetrics) -> None:
+        """Say who runs the batches, and who is told of every run and answer."""
+        self._runners, self._metrics = runners, metrics
+        self.changed()
 
     def submit(
-        self, images: Images, threshold: float, deadline: float | None = None
-    ) -> "Future[Judged]":
-        """Queue 1 to `max_batch` images; cancel the future to drop them while they wait.
+        self,
+        images: NDArray[Any],
+        threshold: float,
+        deadline: float | None = None,
+        priority: int = 0,
+    ) -> Request:
+        """Queue 1 to `max_batch` images; the request's answer is awaited, or `drop` called.
 
         Args:
-            images: `[batch, channel, height, width]`.
+            images: `[batch, channel, height, width]`, float32 or float16 in [0, 1], or uint8.
             threshold: of the joint discrepancy.
-            deadline: by `time.monotonic()`; the request is not run after it, and its future then
-                raises `Expired`.
+            deadline: by `time.monotonic()`; the request is not run after it, and its answer is
+                then `Expired`.
+            priority: higher goes first.
 
         Raises:
-            Overloaded: the queue is full.
+            Overloaded: there is no room.
             Stopping: the batcher is closed.
+            Unready: no instance has lived for a while.
         """
-        request = _Waiting(images, threshold, deadline)
-        with self._changed:
-            if not self._open:
-                raise Stopping("the server is stopping")
-            if self._images + len(images) > self._limits.queue:
-                raise Overloaded(f"{self._images} of at most {self._limits.queue} images wait")
-            self._waiting.append(request)
-            self._images += len(images)
-            self._changed.notify()
-        return request.answer
+        if self._closed or self._unready:
+            kind = Stopping if self._closed else Unready
+            raise kind(REFUSALS[kind])
+        request = Request(images, threshold, deadline, priority)
+        self._queue.add(request)
+        self._idle.clear()
+        self._pump()
+        if deadline is not None and request in self._queue:
+            loop = asyncio.get_running_loop()
+            request.timer = loop.call_at(deadline, self._expire, request)
+        return request
 
-    def close(self, seconds: float | None = None) -> None:
-        """Take no more requests, and run those that wait; return after so many seconds at most."""
-        with self._changed:
-            self._open = False
-            self._changed.notify()
-        self._worker.join(seconds)
+    def drop(self, request: Request) -> None:
+        """Forget a request whose answer nobody awaits any more; it is not run unless it is."""
+        self._queue.remove(request)
+        settle(request)
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while self._open and not self._waiting:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                batch = self._take()
-            if batch:
-                self._answer(batch)
-
-    def _take(self) -> list[_Waiting]:
-        """Remove the next batch from the queue, and what expired or was cancelled meanwhile."""
-        now = time.monotonic()
-        batch: list[_Waiting] = []
-        left: deque[_Waiting] = deque()
-        room = self._limits.max_batch
-        for request in self._waiting:
-            if batch and (request.kind != batch[0].kind or len(request.images) > room):
-                left.append(request)
-                room = room if request.kind != batch[0].kind else 0  # none overtakes its like
-                continue
-            self._images -= len(request.images)
-            if not request.answer.set_running_or_notify_cancel():
-                continue
-            if request.deadline is not None and now > request.deadline:
-                request.answer.set_exception(Expired("the deadline passed in the queue"))
-                continue
-            batch.append(request)
-            room -= len(request.images)
-        self._waiting = left
-        for request in batch:
-            self._queued(now - request.since)
-        return batch
-
-    def _answer(self, batch: list[_Waiting]) -> None:
+    async def close(self, seconds: float) -> None:
+        """Take no more requests; answer those that wait, for so many seconds at most."""
+        self._closed = True
         try:
-            for request, judged in zip(batch, self._judge(batch), strict=True):
-                request.answer.set_result(judged)
-        except Exception as error:  # no caller may wait for ever, and this thread must live on
-            for request in batch:
-                if not request.answer.done():
-                    request.answer.set_exception(error)
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        except asyncio.TimeoutError:
+            if not self._idle.is_set():
+                log.error("%s images wait still when the time is up", self._queue.images)
+        for timer in (self._alarm, self._giving_up):
+            if timer:
+                timer.cancel()
+        self._refuse(Stopping)
 
-    def _judge(self, batch: list[_Waiting]) -> list[Judged]:
-        threshold = batch[0].threshold
-        if len(batch) == 1:
-            return [self._run(batch[0].images, threshold)]
-        together = self._run(np.concatenate([request.images for request in batch]), threshold)
-        ends = list(accumulate(len(request.images) for request in batch))
-        return [together.part(start, end) for start, end in pairwise([0, *ends])]
+    def done(self, batch: Batch, judged: Judged) -> None:
+        self._running.discard(batch)
+        self._metrics.ran(len(batch), len(batch.parts), judged.seconds)
+        self._answer(batch, judged)
+
+    def failed(self, batch: Batch, reason: str) -> None:
+        self._running.discard(batch)
+        self._divide(batch, reason)
+
+    def killed(self, batch: Batch, reason: str) -> None:
+        self._running.discard(batch)
+        if batch.tries + 1 < TRIES:
+            self._again.append(Batch(batch.parts, batch.tries + 1))
+        else:
+            self._divide(batch, reason)
+
+    def returned(self, batch: Batch) -> None:
+        self._running.discard(batch)
+        self._again.append(batch)
+
+    def changed(self) -> None:
+        if any(runner.alive for runner in self._runners):
+            if self._giving_up:
+                self._giving_up.cancel()
+            self._giving_up, self._unready = None, False
+            self._pump()
+        elif self._runners and not self._giving_up:
+            loop = asyncio.get_running_loop()
+            self._giving_up = loop.call_later(self._outage, self._give_up)
+
+    def _pump(self) -> None:
+        """Start runs while there is something to run and somebody to run it."""
+        while runner := max(self._runners, key=lambda one: one.room, default=None):
+            batch = self._next(runner.idle) if runner.room else None
+            if batch is None:
+                break
+            self._running.add(batch)
+            runner.run(batch)
+        if not (self._running or self._queue.images or self._again):
+            self._idle.set()
+
+    def _next(self, idle: bool) -> Batch | None:
+        now = time.monotonic()
+        while idle and self._again:
+            if batch := wanted(self._again.popleft(), now):
+                return batch
+        while requests := self._queue.take(now, ahead=not idle):
+            batch = wanted(Batch([Part(one, 0, len(one.images)) for one in requests]), now)
+            if batch:
+                self._metrics.waited([now - part.request.since for part in batch.parts])
+                return batch
+        if idle and self._queue.images:
+            self._wake_at(self._queue.next_due())
+        return None
+
+    def _wake_at(self, moment: float) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(moment, self._pump)
+
+    def _divide(self, batch: Batch, reason: str) -> None:
+        """Run the images one by one: none may cost its neighbours their verdicts."""
+        if len(batch) > 1:
+            self._again.extend(batch.singly())
+            return
+        log.error("an image is UNVERIFIED: %s", reason)
+        self._answer(batch, Judged.unverified(1, *self._widths, batch.threshold, reason))
+
+    def _answer(self, batch: Batch, judged: Judged) -> None:
+        self._metrics.judged(judged)
+        self._metrics.answered(share(batch, judged))
+
+    def _expire(self, request: Request) -> None:
+        if self._queue.remove(request):
+            settle(request, Expired(EXPIRED))
+            self._pump()
+
+    def _give_up(self) -> None:
+        self._unready = True
+        log.error("no worker has lived for %g s; requests are refused", self._outage)
+        self._refuse(Unready)
+
+    def _refuse(self, kind: type[Rejection]) -> None:
+        """Turn away all that is not being run, and what is being run too, if it is to stop."""
+        waiting = self._queue.clear()
+        batches = [*self._again, *self._running]
+        self._again.clear()
+        for request in (*waiting, *(part.request for batch in batches for part in batch.parts)):
+            settle(request, kind(REFUSALS[kind]))
+        self._pump()

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from guard.serving.model_settings import Batching, Instances
 from guard.settings import Settings
 
-__all__ = ["Batching", "Limits", "ServeSettings", "Shutdown"]
+__all__ = ["Batching", "Instances", "Limits", "ServeSettings", "Shutdown"]
 
 
 class Limits(Settings):
@@ -16,15 +17,6 @@ class Limits(Settings):
     """Largest gRPC message that is received, in bytes."""
     pixels: int = Field(default=25_000_000, ge=1)
     """Most pixels of one image, read from its header before it is decoded."""
-
-
-class Batching(Settings):
-    """How requests share runs of the model."""
-
-    max_batch: int = Field(default=32, ge=1)
-    """Most images of one run, and of one request."""
-    queue: int = Field(default=256, ge=1)
-    """Most images that wait; further requests are refused at once."""
 
 
 class Shutdown(Settings):
@@ -52,9 +44,10 @@ class ServeSettings(Settings):
     precision: str = "float32"
     """Which of the bundle's graphs is run; each has its own calibrated threshold."""
     threads: int = Field(default=0, ge=0)
-    """Threads of one run of the model; 0 takes one for each CPU core."""
+    """Threads of one run of the model; 0 divides the CPU cores among the instances."""
     decode_threads: int = Field(default=2, ge=1)
     """Threads that decode JPEG and PNG files."""
     limits: Limits = Limits()
     batching: Batching = Batching()
+    instances: Instances = Instances()
     shutdown: Shutdown = Shutdown()

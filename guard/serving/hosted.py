@@ -1,74 +1,144 @@
-"""A bundle that is being served: its engine, its queue, its metrics, and its name."""
+"""A bundle that is being served: its workers, its queue, its metrics, and its name."""
 
 import asyncio
+import math
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from guard.bundle import load_bundle
+from guard.bundle import Bundle, load_bundle
 from guard.errors import BadInput, nearest
 from guard.serving.batching import Batcher
 from guard.serving.config import ServeSettings
-from guard.serving.engine import Engine
+from guard.serving.graph import Graph, read_graph
 from guard.serving.images import ImageSpec
+from guard.serving.instance import SLOTS, Instance
 from guard.serving.metrics import Metrics
+from guard.serving.order import Order
 from guard.serving.rejections import UnknownModel
+from guard.serving.shared import Layout, Slot, anonymous_file
 from guard.serving.verdict import Judged
 
 __all__ = ["HostedModel", "Models"]
 
 
 class HostedModel:
-    """Verify, load and warm up a bundle, and start its batcher.
+    """A model that runs; `open` makes one.
 
-    Raises:
-        BadBundle: the bundle must not be loaded, or its graph does not run.
+    Attributes:
+        name, version, fingerprint, manifest: of the bundle.
+        spec: what its model takes.
+        batching, instances: how it is run; `max_batch` is the most images of a request.
+        filename, threshold: the graph that runs, and its calibrated threshold.
     """
 
-    def __init__(self, folder: Path, settings: ServeSettings, metrics: Metrics) -> None:
-        bundle = load_bundle(folder, settings.public_key)
+    def __init__(self, bundle: Bundle, graph: Graph, name: str, settings: ServeSettings) -> None:
         self.manifest = bundle.manifest
-        self.name = settings.name or folder.resolve().name
-        self.fingerprint = bundle.manifest.digest
+        self.name, self.fingerprint = name, bundle.manifest.digest
         self.version = self.fingerprint[:12]
         self.spec = ImageSpec.of(self.manifest, settings.limits.pixels)
-        self.max_batch = settings.batching.max_batch
-        self._engine = Engine(bundle, self.spec, settings.threads, settings.precision)
-        self.device = self._engine.device
-        self._metrics = metrics.of_model(self.name, self.version, self.fingerprint, self.device)
-        self._batcher = Batcher(self._run, settings.batching, self._metrics.queue.observe)
+        self.batching, self.max_batch = settings.batching, settings.batching.max_batch
+        self.instances = settings.instances.count
+        self.threshold, self._graph = graph.threshold, graph
+        self.filename = next(iter(graph.files))
+        self._instances = [
+            _instance(graph, self.spec, settings) for _ in range(settings.instances.count)
+        ]
+        self._batcher = Batcher(
+            settings.batching,
+            settings.instances.outage_seconds,
+            (graph.classes, graph.layers),
+        )
+
+    @classmethod
+    async def open(
+        cls, folder: Path, settings: ServeSettings, metrics: Metrics, name: str | None = None
+    ) -> "HostedModel":
+        """Verify a bundle, and start the workers that run it; return when all are ready.
+
+        Raises:
+            BadBundle: the bundle must not be loaded, or its graph does not run.
+            CornerguardError: the accelerator cannot be used, or a worker does not start.
+        """
+        name = name or settings.name or folder.resolve().name
+        bundle, graph = await asyncio.to_thread(_verified, folder, settings)
+        model = None
+        try:
+            model = cls(bundle, graph, name, settings)
+            await model._start(metrics)
+        except BaseException:
+            if model:
+                await model.close(0.0)
+            else:
+                graph.close()
+            raise
+        return model
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker lives."""
+        return any(instance.alive for instance in self._instances)
+
+    @property
+    def device(self) -> str:
+        """`cpu`, `cuda` or `tensorrt`."""
+        return self._instances[0].device
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes of the workers."""
+        return [instance.pid for instance in self._instances if instance.pid is not None]
 
     async def judge(
-        self, images: NDArray[np.float32], threshold: float | None, seconds: float | None
+        self,
+        images: NDArray[Any],
+        threshold: float | None,
+        seconds: float | None,
+        priority: int = 0,
     ) -> Judged:
         """Judge checked images `[batch, channel, height, width]` within so many seconds.
 
-        `threshold` None is the calibrated one. A cancelled call drops the request.
+        They are float32 or float16 in [0, 1], or uint8. `threshold` None is the calibrated one, and
+        a higher priority goes first. A cancelled call drops the request.
 
         Raises:
             BadInput: too many images, or the threshold is not finite.
-            Rejection: overloaded, expired or stopping.
+            Rejection: overloaded, expired, unready or stopping.
         """
         if len(images) > self.max_batch:
             raise BadInput(f"{len(images)} images; at most {self.max_batch} are allowed at once")
-        threshold = self._engine.threshold if threshold is None else _finite(threshold)
+        threshold = self.threshold if threshold is None else _finite(threshold)
         deadline = None if seconds is None else time.monotonic() + seconds
-        judged = await asyncio.wrap_future(self._batcher.submit(images, threshold, deadline))
-        self._metrics.answered(judged)
-        return judged
+        request = self._batcher.submit(images, threshold, deadline, priority)
+        try:
+            return await request.answer
+        except asyncio.CancelledError:
+            self._batcher.drop(request)
+            raise
 
-    def close(self, seconds: float | None = None) -> None:
-        """Take no more requests, and answer what waits, for so many seconds at most."""
-        self._batcher.close(seconds)
+    async def close(self, seconds: float) -> None:
+        """Take no more requests, answer what waits, for so many seconds at most, and end."""
+        await self._batcher.close(seconds)
+        for instance in self._instances:
+            await instance.stop()
+        self._graph.close()
 
-    def _run(self, images: NDArray[np.float32], threshold: float) -> Judged:
-        start = time.perf_counter()
-        judged = self._engine.run(images, threshold)
-        self._metrics.ran(judged, time.perf_counter() - start)
-        return judged
+    async def _start(self, metrics: Metrics) -> None:
+        first, *others = self._instances
+        await first.start(self._batcher)  # whatever is wrong with a bundle, one can say
+        started = await asyncio.gather(
+            *(other.start(self._batcher) for other in others), return_exceptions=True
+        )
+        for error in started:
+            if error:
+                raise error
+        own = metrics.of_model(self.name, self.version, self.fingerprint, self.device)
+        self._batcher.attach(self._instances, own)
 
 
 class Models:
@@ -90,6 +160,34 @@ class Models:
         if version not in ("", model.version):
             raise UnknownModel(f"model {name!r} has version {model.version}, not {version!r}")
         return model
+
+
+def _verified(folder: Path, settings: ServeSettings) -> tuple[Bundle, Graph]:
+    bundle = load_bundle(folder, settings.public_key)
+    return bundle, read_graph(bundle, settings.precision)
+
+
+def _instance(graph: Graph, spec: ImageSpec, settings: ServeSettings) -> Instance:
+    batching, instances = settings.batching, settings.instances
+    layout = Layout(graph.classes, graph.layers, batching.max_batch)
+    size = batching.batch_bytes
+    if spec.height and spec.width:
+        size = min(size, 4 * batching.max_batch * math.prod(graph.image))
+    slots = [Slot(anonymous_file(), layout, size) for _ in range(SLOTS)]
+    order = Order(
+        socket=-1,
+        slots=tuple(slot.file for slot in slots),
+        graph=graph,
+        max_batch=batching.max_batch,
+        threads=settings.threads or max(1, _cores() // instances.count),
+        accelerator=instances.accelerator,
+        cpu_fallback=instances.cpu_fallback,
+    )
+    return Instance(order, slots, instances)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _finite(threshold: float) -> float:

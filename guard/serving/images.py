@@ -79,10 +79,11 @@ def decode_image(data: bytes, spec: ImageSpec, where: str) -> Images:
         raise BadInput(f"{where}: cannot be decoded: {_one_line(error)}") from None
 
 
-def check_images(array: NDArray[Any], spec: ImageSpec, where: str) -> Images:
-    """Return a batch of raw images as float32 `[batch, channel, height, width]` in [0, 1].
+def check_images(array: NDArray[Any], spec: ImageSpec, where: str) -> NDArray[Any]:
+    """Return a batch of raw images `[batch, channel, height, width]` as it is, if it is one.
 
-    float32 is passed on as it is, without a copy; float16 is widened; uint8 is divided by 255.
+    float32 and float16 are in [0, 1], uint8 up to 255; they are brought to float32 where they are
+    copied for their run.
 
     Raises:
         BadInput: another type or shape, a value that is not finite or outside of [0, 1].
@@ -98,12 +99,12 @@ def check_images(array: NDArray[Any], spec: ImageSpec, where: str) -> Images:
         raise BadInput(f"{where}: shape {list(array.shape)}; {spec} is wanted")
     _check_pixels(array.shape[3], array.shape[2], spec, where)
     if array.dtype == np.uint8:
-        return _scaled(array)
+        return array
     low, high = array.min(), array.max()  # both are NaN if any value is
     if not (low >= 0 and high <= 1):
         seen = "NaN" if np.isnan(low) else f"values from {low:g} to {high:g}"
         raise BadInput(f"{where}: {seen}; values in [0, 1] are wanted")
-    return array.astype(np.float32, copy=False)
+    return array
 
 
 def _check_pixels(width: int, height: int, spec: ImageSpec, where: str) -> None:

@@ -9,6 +9,7 @@ from guard.bundle import load_bundle
 from guard.errors import BadInput
 from guard.serving.config import Limits
 from guard.serving.engine import Engine
+from guard.serving.graph import read_graph
 from guard.serving.images import ImageSpec, decode_image
 from guard.serving.verdict import Verdict
 
@@ -38,7 +39,11 @@ def check_images(
     opened = load_bundle(bundle, public_key)
     manifest = opened.manifest
     spec = ImageSpec.of(manifest, Limits().pixels)
-    engine = Engine(opened, spec, precision=precision)
+    graph = read_graph(opened, precision)
+    try:
+        engine = Engine(graph)
+    finally:
+        graph.close()
     threshold = engine.threshold if threshold is None else threshold
     for path in images:
         try:

@@ -1,17 +1,38 @@
 """What Prometheus can ask of the server."""
 
-import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections import Counter as Counts
 
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from guard.serving.histograms import BatchHistogram
 from guard.serving.verdict import UNVERIFIED, VERDICTS, Judged
 
 __all__ = ["Metrics", "ModelMetrics"]
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
-P_VALUES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+P_VALUES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 # Discrepancies are distances in a kernel's feature space: either sign, of any magnitude.
-DISCREPANCIES = (-10, -5, -2, -1, -0.5, -0.2, -0.1, -0.05, 0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+DISCREPANCIES = (
+    -10.0,
+    -5.0,
+    -2.0,
+    -1.0,
+    -0.5,
+    -0.2,
+    -0.1,
+    -0.05,
+    0.0,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+)
 
 
 class Metrics:
@@ -59,10 +80,8 @@ class Metrics:
         labels = ["model", "verdict"]
         return Counter(f"cornerguard_{name}", help_text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(
-            f"cornerguard_{name}", help_text, ["model"], buckets=buckets, registry=self.registry
-        )
+    def _histogram(self, name: str, help_text: str, bounds: tuple[float, ...]) -> BatchHistogram:
+        return BatchHistogram(f"cornerguard_{name}", help_text, bounds, self.registry)
 
 
 class ModelMetrics:
@@ -70,28 +89,36 @@ class ModelMetrics:
 
     def __init__(self, metrics: Metrics, model: str) -> None:
         own = metrics
+        self._model = model
         self._requests = [own._requests.labels(model, verdict) for verdict in VERDICTS]
         self._images = [own._images.labels(model, verdict) for verdict in VERDICTS]
-        self.queue = own._queue.labels(model)
-        self._inference, self._batch = own._inference.labels(model), own._batch.labels(model)
-        self._score, self._p_value = own._score.labels(model), own._p_value.labels(model)
+        self._queue, self._inference, self._batch = own._queue, own._inference, own._batch
+        self._score, self._p_value = own._score, own._p_value
+        for histogram in (own._queue, own._inference, own._batch, own._score, own._p_value):
+            histogram.of_model(model)
 
-    def ran(self, judged: Judged, seconds: float) -> None:
-        """Count one run of the model."""
-        self._inference.observe(seconds)
-        self._batch.observe(len(judged.verdict))
-        for verdict, count in enumerate(np.bincount(judged.verdict, minlength=len(VERDICTS))):
+    def waited(self, seconds: list[float]) -> None:
+        """Count how long each request of a run had waited."""
+        self._queue.observe(self._model, seconds)
+
+    def ran(self, images: int, requests: int, seconds: float) -> None:
+        """Count one run of the model: its images, of so many requests."""
+        self._inference.observe(self._model, [seconds])
+        self._batch.observe(self._model, [images])
+
+    def judged(self, judged: Judged) -> None:
+        """Count images by their verdicts."""
+        counts = np.bincount(judged.verdict, minlength=len(VERDICTS)).tolist()
+        for counter, count in zip(self._images, counts, strict=True):
             if count:
-                self._images[verdict].inc(int(count))
-        for histogram, values in (
-            (self._score, judged.outputs.score),
-            (self._p_value, judged.outputs.p_value),
-        ):
-            for value in values[np.isfinite(values)].tolist():
-                histogram.observe(value)
+                counter.inc(count)
+        self._score.observe(self._model, judged.outputs.score)
+        self._p_value.observe(self._model, judged.outputs.p_value)
 
-    def answered(self, judged: Judged) -> None:
-        """Count one request by its worst verdict: UNVERIFIED, else CORNER_CASE, else VALID."""
-        present = judged.verdict
-        worst = UNVERIFIED if UNVERIFIED in present else int(present.max())
-        self._requests[worst].inc()
+    def answered(self, requests: list[Judged]) -> None:
+        """Count requests by their worst verdict: UNVERIFIED, else CORNER_CASE, else VALID."""
+        worst = Counts(
+            UNVERIFIED if not one.verdict.all() else one.verdict.max() for one in requests
+        )
+        for verdict, count in worst.items():
+            self._requests[verdict].inc(count)

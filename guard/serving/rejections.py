@@ -4,6 +4,7 @@
     ├── UnknownModel   no such model is served
     ├── Overloaded     the queue is full
     ├── Expired        the deadline passed while the request waited
+    ├── Unready        no worker of the model lives; one is being started
     └── Stopping       the server takes no more requests
 
 A request that is wrong in itself raises `guard.errors.BadInput`.
@@ -18,7 +19,7 @@ import grpc
 from guard.errors import BadInput, CornerguardError
 from guard.serving.metrics import Metrics
 
-__all__ = ["Expired", "Overloaded", "Rejection", "Stopping", "UnknownModel", "answer"]
+__all__ = ["Expired", "Overloaded", "Rejection", "Stopping", "UnknownModel", "Unready", "answer"]
 
 log = logging.getLogger(__name__)
 Request = TypeVar("Request")
@@ -47,6 +48,12 @@ class Expired(Rejection):
     """The deadline passed while the request waited; it was not run."""
 
     status = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class Unready(Rejection):
+    """No worker of the model lives, and has not for a while; one is being started."""
+
+    status = grpc.StatusCode.UNAVAILABLE
 
 
 class Stopping(Rejection):

@@ -1,6 +1,7 @@
 """`cornerguard serve`: load, listen, report ready; on a signal report not ready, drain, end."""
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -32,6 +33,8 @@ SERVICES = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
     guard_pb2.DESCRIPTOR.services_by_name["GuardService"].full_name,
 )
+LOOK = 0.05
+"""Seconds between two looks at whether the workers live."""
 
 
 def serve(bundle: Path, settings: ServeSettings) -> None:
@@ -44,12 +47,18 @@ def serve(bundle: Path, settings: ServeSettings) -> None:
         BadBundle: the bundle must not be loaded, or its graph does not run.
         CornerguardError: an address cannot be listened on.
     """
+    asyncio.run(_serve(bundle, settings))
+
+
+async def _serve(bundle: Path, settings: ServeSettings) -> None:
     metrics = Metrics()
-    model = HostedModel(bundle, settings, metrics)
+    model = await HostedModel.open(bundle, settings, metrics)
+    gc.collect()
+    gc.freeze()  # what lives as long as the server is not looked through again and again
     try:
-        asyncio.run(_Server(model, settings, metrics).run())
+        await _Server(model, settings, metrics).run()
     finally:
-        model.close(settings.shutdown.grace)
+        await model.close(0.0)
 
 
 class _Server:
@@ -71,13 +80,15 @@ class _Server:
             await server.start()
             await self._report(True)
             self._announce(port, operations.port)
+            following = asyncio.create_task(self._follow())
             log.info("stopping on %s", await stop)
+            following.cancel()
             await self._report(False)
             await asyncio.sleep(settings.shutdown.notice)
             grace = settings.shutdown.grace
             # Late calls are told UNAVAILABLE while the queue empties; a server that just stopped
             # would cancel them, which callers do not take as a reason to try elsewhere.
-            await asyncio.to_thread(self._model.close, grace)
+            await self._model.close(grace)
             await server.stop(grace)
         finally:
             operations.close()
@@ -109,6 +120,13 @@ class _Server:
             return server.add_insecure_port(address)
         except RuntimeError:
             raise CornerguardError(f"{address}: cannot be listened on; is it in use?") from None
+
+    async def _follow(self) -> None:
+        """Report not ready while no worker lives, and ready again when one does."""
+        while True:
+            await asyncio.sleep(LOOK)
+            if self._model.ready != self._ready:
+                await self._report(self._model.ready)
 
     async def _report(self, ready: bool) -> None:
         """Tell every kind of probe whether requests are welcome."""

@@ -1,7 +1,9 @@
 """From the guarded model's outputs to verdicts: an error is never a pass."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -51,18 +53,44 @@ class Judged:
     outputs: Outputs
     verdict: NDArray[np.int8]
     threshold: float
-    failure: str = ""
-    """Why the run as a whole gave nothing; else empty."""
+    failures: tuple[str, ...] = ()
+    """For each image why it could not be run, or an empty text; empty when all were run."""
+    seconds: float = 0.0
+    """How long the run took, that of the others in it included."""
+
+    @classmethod
+    def unverified(
+        cls, batch: int, classes: int, layers: int, threshold: float, failure: str
+    ) -> "Judged":
+        """Return what is said of images that could not be run."""
+        outputs = Outputs.undecided(batch, classes, layers)
+        verdict = np.full(batch, UNVERIFIED, np.int8)
+        return cls(outputs, verdict, threshold, (failure,) * batch)
+
+    @classmethod
+    def join(cls, parts: Sequence["Judged"]) -> "Judged":
+        """Put what was judged apart, at one threshold, into one."""
+        columns = zip(*(vars(part.outputs).values() for part in parts), strict=True)
+        return cls(
+            Outputs(*map(np.concatenate, columns)),
+            np.concatenate([part.verdict for part in parts]),
+            parts[0].threshold,
+            tuple(chain.from_iterable(p.failures or ("",) * len(p.verdict) for p in parts)),
+            sum(part.seconds for part in parts),
+        )
 
     def part(self, start: int, stop: int) -> "Judged":
         """Return the images from `start` to before `stop`, as views."""
         values = (value[start:stop] for value in vars(self.outputs).values())
-        return Judged(Outputs(*values), self.verdict[start:stop], self.threshold, self.failure)
+        own = self.verdict[start:stop], self.threshold, self.failures[start:stop]
+        return Judged(Outputs(*values), *own, self.seconds)
 
     def reason(self, index: int) -> str:
         """Say why image `index` is UNVERIFIED; empty if it is not."""
-        if self.verdict[index] != UNVERIFIED or self.failure:
-            return self.failure
+        if self.verdict[index] != UNVERIFIED:
+            return ""
+        if self.failures and self.failures[index]:
+            return self.failures[index]
         floats = ("logits", "discrepancy", "score", "p_value")
         odd = [n for n in floats if not np.isfinite(getattr(self.outputs, n)[index]).all()]
         return f"not finite: {', '.join(odd)}" if odd else "the graph contradicts itself"

@@ -4,14 +4,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx.external_data_helper import set_external_data
 from PIL import Image
 
-from guard.bundle import load_bundle
+from guard.bundle import load_bundle, seal_bundle
 from guard.errors import BadBundle, BadInput
 from guard.serving.engine import Engine
-from guard.serving.images import ImageSpec
+from guard.serving.graph import read_graph
 from guard.serving.local import check_images
 from guard.serving.verdict import VERDICTS, Outputs, Verdict, judge
 from tests.unit.serving.tiny_bundle import CLASSES, LAYERS, expected_score, image_of, write_bundle
@@ -101,7 +103,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def engine(bundle: Path) -> Engine:
     loaded = load_bundle(bundle)
-    return Engine(loaded, ImageSpec.of(loaded.manifest, 10_000), threads=1)
+    return Engine(read_graph(loaded), threads=1)
 
 
 def test_engine_matches_the_graph_by_hand(engine: Engine) -> None:
@@ -130,18 +132,41 @@ def test_a_failed_run_leaves_every_image_unverified(
     assert "2 images failed" in caplog.text
 
 
-def test_a_graph_that_does_not_load_is_a_bad_bundle(bundle: Path) -> None:
-    loaded = load_bundle(bundle)
-    broken = bundle.parent / "model.onnx"
-    broken.write_bytes(b"not a graph")
+def test_a_graph_that_does_not_load_is_a_bad_bundle(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"not a graph")
+    seal_bundle(folder, load_bundle(bundle).manifest)
     with pytest.raises(BadBundle, match="does not load"):
-        Engine(loaded._replace(path=bundle.parent), ImageSpec(3, None, None, 100))
+        Engine(read_graph(load_bundle(folder)))
 
 
 def test_a_graph_without_the_detectors_outputs_is_a_bad_bundle(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "tiny", outputs=("logits", "label"))
     with pytest.raises(BadBundle, match="no output discrepancy, p_value, score, valid"):
-        Engine(load_bundle(folder), ImageSpec(3, None, None, 100))
+        Engine(read_graph(load_bundle(folder)))
+
+
+def test_weights_in_a_file_apart_are_loaded_from_what_was_verified(
+    bundle: Path, tmp_path: Path
+) -> None:
+    """As graphs above 2 GiB have them."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    loaded = load_bundle(bundle)
+    graph = onnx.load(str(loaded.onnx_path()))
+    for tensor in graph.graph.initializer:
+        if tensor.name in ("ten", "four", "half"):
+            set_external_data(tensor, "model.onnx.data")
+    onnx.save(graph, folder / "model.onnx")
+    assert (folder / "model.onnx.data").stat().st_size >= 12
+    seal_bundle(folder, loaded.manifest)
+    copied = read_graph(load_bundle(folder))
+    for file in folder.iterdir():
+        file.unlink()
+    images = np.stack([image_of(level) for level in (0.2, 0.8)])
+    judged = Engine(copied, threads=1).run(images, 0.0)
+    np.testing.assert_allclose(judged.outputs.score, expected_score(images), atol=1e-5)
 
 
 def test_threshold_default_is_the_graphs_own(bundle: Path) -> None:

@@ -1,7 +1,7 @@
 """A bundle around a graph of a few nodes, whose outputs a test can work out by hand."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -15,6 +15,11 @@ CLASSES = ("red", "green", "blue")
 LAYERS = ("early", "late")
 THRESHOLD = 0.0
 OUTPUTS = ("logits", "label", "discrepancy", "score", "p_value", "valid")
+
+
+Black = Literal["raises", "crashes", "hangs"]
+MISHAPS: dict[Black, str] = {"raises": "row", "crashes": "same_row", "hangs": "same_row"}
+"""Which row of a table of one is looked up."""
 
 
 def expected_score(images: NDArray[Any]) -> NDArray[np.float64]:
@@ -41,10 +46,14 @@ def write_bundle(
     height: int | None = None,
     width: int | None = None,
     outputs: tuple[str, ...] = OUTPUTS,
+    black: Black = "raises",
 ) -> Path:
-    """Write the bundle; a height and width fix the size of the images."""
+    """Write the bundle; a height and width fix the size of the images.
+
+    A black image makes the run raise, kill its process (x86 only) or never end.
+    """
     folder.mkdir(parents=True)
-    onnx.save(_graph(height, width, outputs), folder / "model.onnx")
+    onnx.save(_graph(height, width, outputs, black), folder / "model.onnx")
     size = (height or -1, width or -1)
     manifest = Manifest(
         task="classification",
@@ -72,7 +81,9 @@ def write_bundle(
     return folder
 
 
-def _graph(height: int | None, width: int | None, outputs: tuple[str, ...]) -> onnx.ModelProto:
+def _graph(
+    height: int | None, width: int | None, outputs: tuple[str, ...], black: Black
+) -> onnx.ModelProto:
     """logits = 10 × channel means; discrepancy = (4 (mean − ½), √(0.9 − mean) − 1).
 
     A black image asks for a row that a table does not have, which ONNX Runtime raises.
@@ -90,7 +101,8 @@ def _graph(height: int | None, width: int | None, outputs: tuple[str, ...]) -> o
         node("Sub", ["root", "one"], ["late"]),
         node("Less", ["mean", "tiny"], ["black"]),
         node("Cast", ["black"], ["row"], to=TensorProto.INT64),
-        node("Gather", ["table", "row"], ["nothing"]),
+        *_mishap(black),
+        node("Gather", ["table", MISHAPS[black]], ["nothing"]),
         node("Add", ["late", "nothing"], ["late_checked"]),
         node("Concat", ["early", "late_checked"], ["discrepancy"], axis=1),
         node("ReduceSum", ["discrepancy", "channels"], ["score"], keepdims=0),
@@ -106,6 +118,9 @@ def _graph(height: int | None, width: int | None, outputs: tuple[str, ...]) -> o
     }
     numbers = {"ten": 10, "half": 0.5, "four": 4, "dark": 0.9, "one": 1, "tiny": 0.001}
     constants |= {name: np.array(value, np.float32) for name, value in numbers.items()}
+    integers = {"zero": 0, "one_row": 1, "two_rows": 2, "least": -(2**63), "endless": 2**62}
+    constants |= {name: np.array(value) for name, value in integers.items()}
+    constants["go_on"] = np.array(True)
     real, floats = helper.make_tensor_value_info, TensorProto.FLOAT
     every_output = [
         real("logits", floats, ["batch", 3]),
@@ -129,3 +144,41 @@ def _graph(height: int | None, width: int | None, outputs: tuple[str, ...]) -> o
     model.ir_version = 10
     onnx.checker.check_model(model)
     return model
+
+
+def _mishap(black: Black) -> list[onnx.NodeProto]:
+    """Return nodes that give row 0, if they give anything; `row` is 1 for a black image."""
+    node = helper.make_node
+    nought = node("Mul", ["spoilt", "zero"], ["same_row"])
+    if black == "crashes":  # the one quotient of integers that does not fit, which traps
+        return [
+            node("Mul", ["row", "two_rows"], ["twice"]),
+            node("Sub", ["one_row", "twice"], ["sign"]),
+            node("Div", ["least", "sign"], ["spoilt"]),
+            nought,
+        ]
+    if black == "hangs":
+        body = helper.make_graph(
+            [
+                node("Identity", ["more"], ["again"]),
+                node("Add", ["count", "one_row"], ["counted"]),
+            ],
+            "count",
+            [
+                helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+                helper.make_tensor_value_info("more", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("count", TensorProto.INT64, []),
+            ],
+            [
+                helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+                helper.make_tensor_value_info("counted", TensorProto.INT64, []),
+            ],
+        )
+        return [
+            node("ReduceMax", ["row"], ["any_row"], keepdims=0),
+            node("Mul", ["any_row", "endless"], ["turns"]),
+            node("Loop", ["turns", "go_on", "zero"], ["counts"], body=body),
+            node("Mul", ["row", "counts"], ["spoilt"]),
+            nought,
+        ]
+    return []
