@@ -164,19 +164,25 @@ def inspect(
 
 @app.command(epilog="Example: cornerguard serve runs/demo/bundle --grpc-port 8001")
 def serve(
-    bundle: BundleFolder,
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="BUNDLE…", help="The folders of guard bundles."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
+    name: Annotated[str | None, typer.Option(help="What clients call the one bundle.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
     http_port: Annotated[
         int | None, typer.Option(help="Metrics and probes; 0 takes a free one.")
     ] = None,
     public_key: PublicKey = None,
 ) -> None:
-    """Serve a bundle over gRPC, with metrics and probes over HTTP, until SIGTERM."""
+    """Serve bundles over gRPC, with metrics and probes over HTTP, until SIGTERM.
+
+    SIGHUP loads bundles that were replaced; one that does not verify leaves the old one serving.
+    """
     from guard.serving.config import ServeSettings
-    from guard.serving.server import serve as serve_bundle
+    from guard.serving.server import serve as serve_bundles
 
     flags = {
         "host": host,
@@ -185,7 +191,7 @@ def serve(
         "http_port": http_port,
         "public_key": public_key,
     }
-    serve_bundle(bundle, _settings(ServeSettings, flags, config))
+    serve_bundles(bundles or (), _settings(ServeSettings, flags, config))
 
 
 @app.command(epilog="Example: cornerguard triton runs/demo/bundle models --device gpu")

@@ -3,6 +3,7 @@
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from guard.serving.statistics import Statistics
 from guard.serving.verdict import UNVERIFIED, VERDICTS, Judged
 
 __all__ = ["Metrics", "ModelMetrics"]
@@ -28,6 +29,12 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.reloads = Counter(
+            "cornerguard_reloads",
+            "Bundles that were to be loaded: loaded, unchanged, or failed (the old one serves on).",
+            ["model", "outcome"],
+            registry=self.registry,
+        )
         self._info = Gauge(
             "cornerguard_bundle_info",
             "1 for each bundle that is served.",
@@ -51,6 +58,10 @@ class Metrics:
         self._info.labels(model, version, fingerprint, device).set(1)
         return ModelMetrics(self, model)
 
+    def withdraw(self, model: str, version: str, fingerprint: str, device: str) -> None:
+        """Announce a bundle no longer; without this, every reload would leave a series behind."""
+        self._info.remove(model, version, fingerprint, device)
+
     def exposition(self) -> bytes:
         """Return everything in Prometheus's text format."""
         return generate_latest(self.registry)
@@ -66,18 +77,28 @@ class Metrics:
 
 
 class ModelMetrics:
-    """The metrics of one model, with the label's look-up done once."""
+    """The metrics of one model, with the label's look-up done once.
+
+    Attributes:
+        statistics: the same since the version was loaded, as Triton's clients count it.
+    """
 
     def __init__(self, metrics: Metrics, model: str) -> None:
-        own = metrics
+        own, self.statistics = metrics, Statistics()
         self._requests = [own._requests.labels(model, verdict) for verdict in VERDICTS]
         self._images = [own._images.labels(model, verdict) for verdict in VERDICTS]
-        self.queue = own._queue.labels(model)
+        self._queue = own._queue.labels(model)
         self._inference, self._batch = own._inference.labels(model), own._batch.labels(model)
         self._score, self._p_value = own._score.labels(model), own._p_value.labels(model)
 
-    def ran(self, judged: Judged, seconds: float) -> None:
-        """Count one run of the model."""
+    def waited(self, seconds: float) -> None:
+        """Count a request that left the queue after so long."""
+        self._queue.observe(seconds)
+        self.statistics.waited(seconds)
+
+    def ran(self, judged: Judged, seconds: float, requests: int) -> None:
+        """Count one run of the model, for so many requests."""
+        self.statistics.ran(len(judged.verdict), requests, seconds)
         self._inference.observe(seconds)
         self._batch.observe(len(judged.verdict))
         for verdict, count in enumerate(np.bincount(judged.verdict, minlength=len(VERDICTS))):

@@ -5,6 +5,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import grpc
@@ -12,10 +13,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from guard.errors import CornerguardError
-from guard.serving.config import ServeSettings
+from guard.serving.config import ModelSettings, ServeSettings
 from guard.serving.decoding import Decoders
 from guard.serving.guard_service import GuardService
-from guard.serving.hosted import HostedModel, Models
 from guard.serving.inference_service import InferenceService
 from guard.serving.metrics import Metrics
 from guard.serving.operations import OperationsServer
@@ -24,6 +24,7 @@ from guard.serving.protocol.guard_pb2_grpc import add_GuardServiceServicer_to_se
 from guard.serving.protocol.inference_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
+from guard.serving.repository import Repository, models_to_serve
 
 __all__ = ["serve"]
 
@@ -34,31 +35,39 @@ SERVICES = (
 )
 
 
-def serve(bundle: Path, settings: ServeSettings) -> None:
-    """Serve a bundle until SIGTERM or SIGINT, then drain and return.
+def serve(bundles: Sequence[Path], settings: ServeSettings) -> None:
+    """Serve bundles, and those of the settings, until SIGTERM or SIGINT, then drain and return.
 
-    Once ready, one line of JSON on the standard output names the addresses and the model:
-    `{"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8002", "model": …, "version": …, "device": …}`.
+    Once ready, one line of JSON on the standard output names the addresses and the models:
+    `{"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8002", "models": [{"model": …, "version": …,
+    "device": …}]}`; what the first of them says also stands beside the addresses.
 
     Raises:
-        BadBundle: the bundle must not be loaded, or its graph does not run.
+        BadBundle: a bundle must not be loaded, or its graph does not run.
+        BadInput: no bundle is given, or two have one name.
         CornerguardError: an address cannot be listened on.
     """
-    metrics = Metrics()
-    model = HostedModel(bundle, settings, metrics)
-    try:
-        asyncio.run(_Server(model, settings, metrics).run())
-    finally:
-        model.close(settings.shutdown.grace)
+    models = models_to_serve(bundles, settings)
+    asyncio.run(_Server(models, settings, Metrics()).run())
 
 
 class _Server:
-    def __init__(self, model: HostedModel, settings: ServeSettings, metrics: Metrics) -> None:
-        self._model, self._settings, self._metrics = model, settings, metrics
+    def __init__(
+        self, models: Mapping[str, ModelSettings], settings: ServeSettings, metrics: Metrics
+    ) -> None:
+        self._repository = Repository(models, settings, metrics)
+        self._settings, self._metrics = settings, metrics
         self._ready = False
 
     async def run(self) -> None:
-        """Listen, wait for a signal, and drain."""
+        """Load the models, listen, wait for a signal, and drain."""
+        try:
+            await self._repository.open()
+            await self._serve()
+        finally:
+            await self._repository.close(self._settings.shutdown.grace)
+
+    async def _serve(self) -> None:
         settings = self._settings
         decoders = Decoders(settings.decode_threads, settings.batching.queue)
         operations = OperationsServer(
@@ -68,16 +77,18 @@ class _Server:
             server = self._services(decoders)
             port = self._listen(server)
             stop = _stop_signal()
+            watch = asyncio.create_task(self._repository.watch(settings.reload.poll))
             await server.start()
             await self._report(True)
             self._announce(port, operations.port)
             log.info("stopping on %s", await stop)
             await self._report(False)
+            watch.cancel()
             await asyncio.sleep(settings.shutdown.notice)
             grace = settings.shutdown.grace
             # Late calls are told UNAVAILABLE while the queue empties; a server that just stopped
             # would cancel them, which callers do not take as a reason to try elsewhere.
-            await asyncio.to_thread(self._model.close, grace)
+            await self._repository.close(grace)
             await server.stop(grace)
         finally:
             operations.close()
@@ -85,10 +96,18 @@ class _Server:
 
     def _services(self, decoders: Decoders) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._options())
-        models, metrics = Models([self._model]), self._metrics
+        models, metrics, settings = self._repository, self._metrics, self._settings
         self._health = health.aio.HealthServicer()
         add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            InferenceService(models, decoders, metrics, lambda: self._ready), server
+            InferenceService(
+                models,
+                decoders,
+                metrics,
+                lambda: self._ready,
+                settings.limits.stream_requests,
+                settings.reload.api,
+            ),
+            server,
         )
         add_GuardServiceServicer_to_server(  # type: ignore[no-untyped-call]
             GuardService(models, decoders, metrics), server
@@ -120,14 +139,13 @@ class _Server:
             await self._health.set(service, state)
 
     def _announce(self, grpc_port: int, http_port: int) -> None:
-        host, model = self._settings.host, self._model
-        line = {
-            "grpc": f"{host}:{grpc_port}",
-            "http": f"{host}:{http_port}",
-            "model": model.name,
-            "version": model.version,
-            "device": model.device,
-        }
+        host = self._settings.host
+        models = [
+            {"model": model.name, "version": model.version, "device": model.device}
+            for model in self._repository.models()
+        ]
+        addresses = {"grpc": f"{host}:{grpc_port}", "http": f"{host}:{http_port}"}
+        line = {**addresses, **models[0], "models": models}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

@@ -164,7 +164,7 @@ def files(*items: bytes) -> pb.ModelInferRequest:
         (raw_request(IMAGES + 1), "input 'images': values from"),
         (raw_request(IMAGES * np.float32(np.nan)), "input 'images': NaN"),
         (wanting("scores"), "output 'scores': unknown; did you mean 'score'"),
-        (wanting("logits", classification=pb.InferParameter(int64_param=1)), "'classification'"),
+        (wanting("logits", classes=pb.InferParameter(int64_param=1)), "'classes'; only"),
         (told("treshold", double_param=1.0), "parameter 'treshold': unknown; did you mean"),
         (told("threshold", string_param="low"), "parameter 'threshold': 'low'; a finite number"),
         (told("threshold", double_param=1e39), "threshold: 1e.39; a finite float32"),
@@ -214,6 +214,6 @@ def test_metadata_and_readiness(server: Running, channel: grpc.Channel) -> None:
     model = stub.ModelMetadata(pb.ModelMetadataRequest(name="tiny"))
     assert (model.name, list(model.versions)) == ("tiny", [server.line["version"]])
     inputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in model.inputs}
-    assert inputs == {"images": ("FP32", [-1, 3, -1, -1]), "threshold": ("FP32", [1])}
+    assert inputs == {"images": ("FP32", [-1, 3, -1, -1]), "threshold": ("FP32", [-1, 1])}
     outputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in model.outputs}
     assert outputs == {name: (kind, [-1, *shape[1:]]) for name, (kind, shape) in OUTPUTS.items()}
