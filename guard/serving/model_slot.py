@@ -94,10 +94,9 @@ class ModelSlot:
         await self._finish(self._unload())
 
     async def close(self, seconds: float) -> None:
-        """Give everything up: what still waits is answered within so many seconds at most."""
-        lent, self._lent = self._lent, None
-        if lent is not None:
-            await lent.model.close(seconds)
+        """Refuse what comes, and answer what waits, for so many seconds at most."""
+        if self.model is not None:
+            await self.model.close(seconds)
 
     async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it to its end, even if the caller who asked for it goes away."""
@@ -117,7 +116,8 @@ class ModelSlot:
             except Exception as error:
                 self.reason = " ".join(str(error).split())
                 self._metrics.reloads.labels(self.name, "failed").inc()
-                log.error("model %s: not loaded: %s", self.name, self.reason)
+                if self.model is not None:
+                    log.error("model %s: the old bundle serves on: %s", self.name, self.reason)
                 raise
             finally:
                 self.loading = False

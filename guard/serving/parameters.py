@@ -1,6 +1,7 @@
 """The parameters of an inference request: what it may ask for beside its tensors."""
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ def _number(given: Given, name: str) -> float | None:
     return number
 
 
-def _whole(given: Given, name: str, wanted: str, most: float = math.inf) -> int:
+def _whole(given: Given, name: str, wanted: str, most: int = sys.maxsize) -> int:
     number = _number(given, name)
     if number is None:
         return 0

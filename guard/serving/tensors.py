@@ -84,7 +84,7 @@ def write_output(
         getattr(tensor.contents, OUTPUT_FIELDS[tensor.datatype]).extend(values.ravel().tolist())
 
 
-def _prefixed(values: NDArray[np.str_]) -> bytes:
+def _prefixed(values: NDArray[Any]) -> bytes:
     encoded = (value.encode() for value in values.flat)
     return b"".join(len(item).to_bytes(4, "little") + item for item in encoded)
 

@@ -41,6 +41,7 @@ def write_bundle(
     height: int | None = None,
     width: int | None = None,
     outputs: tuple[str, ...] = OUTPUTS,
+    threshold: float = THRESHOLD,
 ) -> Path:
     """Write the bundle; a height and width fix the size of the images."""
     folder.mkdir(parents=True)
@@ -61,7 +62,7 @@ def write_bundle(
             TensorSpec(name="valid", datatype="bool", shape=(-1,)),
         ),
         class_names=CLASSES,
-        threshold=THRESHOLD,
+        threshold=threshold,
         false_alarm_rate=0.05,
         calibration_size=100,
         layer_names=LAYERS,
