@@ -203,6 +203,6 @@ def test_an_operator_can_forbid_both(bundle: Path, tmp_path: Path) -> None:
             lambda: stub.RepositoryModelLoad(ext.RepositoryModelLoadRequest(model_name="tiny")),
             lambda: stub.RepositoryModelUnload(ext.RepositoryModelUnloadRequest(model_name="tiny")),
         ):
-            with pytest.raises(grpc.RpcError, match="reload.api is off") as caught:
+            with pytest.raises(grpc.RpcError, match=r"reload\.api is off") as caught:
                 call()
             assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED

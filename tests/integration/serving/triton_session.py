@@ -50,7 +50,8 @@ def run_sync(target: str) -> dict[str, Any]:
         seen["half"] = words(client.infer("tiny", images(IMAGES.astype(np.float16), "FP16")))
         seen["bytes"] = words(client.infer("tiny", images((IMAGES * 255).astype("u1"), "UINT8")))
         outputs = [sync.InferRequestedOutput("logits", class_count=2)]
-        ranked = client.infer("tiny", images(IMAGES[:1] * [[[[2]], [[1]], [[3]]]]), outputs=outputs)
+        coloured = IMAGES[:1] * np.array([2, 1, 3], np.float32)[:, None, None]
+        ranked = client.infer("tiny", images(coloured), outputs=outputs)
         seen["classes"] = words(ranked, "logits")
         answers: queue.Queue[Any] = queue.Queue()
         for _ in range(3):
