@@ -11,9 +11,11 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from guard.errors import CornerguardError
 from guard.serving.config import ModelSettings, ServeSettings
+from guard.serving.decoded import Decoded
 from guard.serving.decoding import Decoders
 from guard.serving.guard_service import GuardService
 from guard.serving.inference_service import InferenceService
@@ -96,6 +98,7 @@ class _Server:
 
     def _services(self, decoders: Decoders) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._options())
+        decoded = Decoded(server, self._metrics)
         models, metrics, settings = self._repository, self._metrics, self._settings
         self._health = health.aio.HealthServicer()
         add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
@@ -107,14 +110,14 @@ class _Server:
                 settings.limits.stream_requests,
                 settings.reload.api,
             ),
-            server,
+            decoded,
         )
         add_GuardServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            GuardService(models, decoders, metrics), server
+            GuardService(models, decoders, metrics), decoded
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, decoded)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), decoded)
         return server
 
     def _options(self) -> list[tuple[str, int]]:
