@@ -2,10 +2,8 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from guard.bundle_files import MANIFEST_NAME
 from guard.errors import BadBundle, CornerguardError
 from guard.serving.config import ServeSettings
 from guard.serving.hosted import HostedModel
+from guard.serving.lent_model import LentModel
 from guard.serving.metrics import Metrics
 from guard.serving.rejections import UnknownModel
 
@@ -45,7 +44,7 @@ class ModelSlot:
     def __init__(self, name: str, folder: Path, settings: ServeSettings, metrics: Metrics) -> None:
         self.name, self.reason, self.loading = name, "not loaded yet", False
         self._folder, self._settings, self._metrics = folder, settings, metrics
-        self._lent: _Lent | None = None
+        self._lent: LentModel | None = None
         self._seen: _Stamp | None = None
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,26 +54,15 @@ class ModelSlot:
         """What serves, if anything does."""
         return self._lent.model if self._lent else None
 
-    @contextmanager
-    def use(self) -> Iterator[HostedModel]:
+    def use(self) -> AbstractContextManager[HostedModel]:
         """Lend the model for one request, and count how the request ends.
 
         Raises:
             UnknownModel: nothing serves.
         """
-        lent = self._lent
-        if lent is None:
+        if self._lent is None:
             raise UnknownModel(f"model {self.name!r} is not loaded: {self.reason}")
-        start, failed = time.perf_counter(), True
-        lent.uses += 1
-        try:
-            yield lent.model
-            failed = False
-        finally:
-            lent.uses -= 1
-            lent.model.statistics.ended(time.perf_counter() - start, failed)
-            if not lent.uses and lent is not self._lent:
-                lent.idle.set()
+        return self._lent.use()
 
     def changed(self) -> bool:
         """Whether a bundle lies there that was neither loaded nor refused before."""
@@ -94,9 +82,13 @@ class ModelSlot:
         await self._finish(self._unload())
 
     async def close(self, seconds: float) -> None:
-        """Refuse what comes, and answer what waits, for so many seconds at most."""
-        if self.model is not None:
-            await self.model.close(seconds)
+        """Refuse what comes, and answer what waits, for so many seconds at most.
+
+        So long an old bundle that is still being given up may take, too.
+        """
+        closing = [self._start(self.model.close(seconds))] if self.model is not None else []
+        if tasks := {*closing, *self._tasks}:
+            await asyncio.wait(tasks, timeout=seconds)
 
     async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         """Do it to its end, even if the caller who asked for it goes away."""
@@ -105,8 +97,13 @@ class ModelSlot:
     def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # who asked for it may be gone; it is logged and counted already
 
     async def _load(self) -> None:
         async with self._lock:
@@ -164,7 +161,7 @@ class ModelSlot:
         return await HostedModel.open(self._folder, self._settings, self._metrics, self.name)
 
     def _replace(self, fresh: HostedModel) -> None:
-        old, self._lent = self._lent, _Lent(fresh)
+        old, self._lent = self._lent, LentModel(fresh)
         log.info("model %s: version %s serves", self.name, fresh.version)
         if old is not None:
             self._start(self._retire(old))
@@ -176,9 +173,8 @@ class ModelSlot:
         if old is not None:
             await self._retire(old)
 
-    async def _retire(self, old: "_Lent") -> None:
-        if old.uses:
-            await old.idle.wait()
+    async def _retire(self, old: LentModel) -> None:
+        await old.returned()
         await self._close(old.model)
         log.info("model %s: version %s is closed", self.name, old.model.version)
 
@@ -187,15 +183,6 @@ class ModelSlot:
         current = self.model
         if current is None or _labels(current) != _labels(model):
             self._metrics.withdraw(*_labels(model))
-
-
-@dataclass(eq=False)
-class _Lent:
-    """A model, and how many requests have it in hand."""
-
-    model: HostedModel
-    uses: int = 0
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 _Stamp = tuple[int, ...]

@@ -3,6 +3,7 @@
     Rejection (CornerguardError)
     ├── UnknownModel   no such model is served
     ├── NotAllowed     the operator does not let clients do this
+    ├── NotLoaded      the bundle of a model is refused, or cannot be run
     ├── Overloaded     the queue is full
     ├── Expired        the deadline passed while the request waited
     └── Stopping       the server takes no more requests
@@ -22,6 +23,7 @@ from guard.serving.metrics import Metrics
 __all__ = [
     "Expired",
     "NotAllowed",
+    "NotLoaded",
     "Overloaded",
     "Rejection",
     "Stopping",
@@ -51,6 +53,12 @@ class NotAllowed(Rejection):
     """The operator does not let clients do this."""
 
     status = grpc.StatusCode.PERMISSION_DENIED
+
+
+class NotLoaded(Rejection):
+    """The bundle of a model is refused, or cannot be run."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class Overloaded(Rejection):

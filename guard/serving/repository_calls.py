@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from guard.errors import BadInput
+from guard.errors import BadInput, CornerguardError
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import extensions_pb2 as ext
-from guard.serving.rejections import NotAllowed, answer
+from guard.serving.rejections import NotAllowed, NotLoaded, Rejection, answer
 from guard.serving.repository import Repository
 
 __all__ = ["RepositoryCalls"]
@@ -61,7 +61,12 @@ class RepositoryCalls:
         self, request: ext.RepositoryModelLoadRequest, seconds: float | None
     ) -> ext.RepositoryModelLoadResponse:
         self._check(request.repository_name, request.model_name, request.parameters, ())
-        await self._repository.load(request.model_name)
+        try:
+            await self._repository.load(request.model_name)
+        except Rejection:
+            raise
+        except CornerguardError as error:  # it is the bundle that is wrong, not the request
+            raise NotLoaded(str(error)) from None
         return ext.RepositoryModelLoadResponse()
 
     async def _unload(

@@ -87,6 +87,11 @@ def test_sighup_loads_what_was_replaced_and_refuses_what_is_damaged(bundle: Path
         assert (state, "model.onnx: is altered" in reason) == ("READY", True)
         assert threshold_of(server) == 0.5
         assert server.get("/readyz")[0] == 200
+        with grpc.insecure_channel(server.grpc) as channel:
+            load = GRPCInferenceServiceStub(channel).RepositoryModelLoad
+            with pytest.raises(grpc.RpcError, match="is altered") as caught:
+                load(ext.RepositoryModelLoadRequest(model_name="tiny"), timeout=PATIENCE)
+        assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         replace(bundle, 0.25)
         server.process.send_signal(signal.SIGHUP)
         until(lambda: threshold_of(server) == 0.25)
