@@ -44,6 +44,7 @@ class Metrics:
             ["model", "version", "fingerprint", "device"],
             registry=self.registry,
         )
+        self._announced: dict[tuple[str, str], tuple[str, str, str, str]] = {}
         self._requests = self._counter("requests", "Requests answered, by their worst verdict.")
         self._images = self._counter("images", "Images judged, by verdict.")
         self._inference = self._histogram("inference_seconds", "Time of one run.", SECONDS)
@@ -58,12 +59,15 @@ class Metrics:
 
     def of_model(self, model: str, version: str, fingerprint: str, device: str) -> "ModelMetrics":
         """Return the metrics of one model, and announce its bundle."""
+        self.withdraw(model, fingerprint)
+        self._announced[model, fingerprint] = model, version, fingerprint, device
         self._info.labels(model, version, fingerprint, device).set(1)
         return ModelMetrics(self, model)
 
-    def withdraw(self, model: str, version: str, fingerprint: str, device: str) -> None:
+    def withdraw(self, model: str, fingerprint: str) -> None:
         """Announce a bundle no longer; without this, every reload would leave a series behind."""
-        self._info.remove(model, version, fingerprint, device)
+        if labels := self._announced.pop((model, fingerprint), None):
+            self._info.remove(*labels)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus's text format."""

@@ -181,8 +181,8 @@ class ModelSlot:
     async def _close(self, model: HostedModel) -> None:
         await model.close(self._settings.shutdown.grace)
         current = self.model
-        if current is None or _labels(current) != _labels(model):
-            self._metrics.withdraw(*_labels(model))
+        if current is None or current.fingerprint != model.fingerprint:
+            self._metrics.withdraw(self.name, model.fingerprint)
 
 
 _Stamp = tuple[int, ...]
@@ -201,7 +201,3 @@ def _named(failure: Exception, folder: Path) -> Exception:
     if isinstance(failure, OSError):
         return BadBundle(f"{failure.filename or folder}: cannot be read: {failure.strerror}")
     return failure
-
-
-def _labels(model: HostedModel) -> tuple[str, str, str, str]:
-    return model.name, model.version, model.fingerprint, model.device
