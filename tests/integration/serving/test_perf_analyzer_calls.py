@@ -16,6 +16,8 @@ from tests.integration.serving.running import PATIENCE
 
 SIZES = {"images": [3, 8, 8]}
 """`--shape images:3,8,8`, which a model of any image size needs."""
+LEVELS = {"images": 0.5, "threshold": 0.0}
+"""`--input-data FILE`: the random bytes that it would send are no image."""
 
 
 def statistics(stub: GRPCInferenceServiceStub) -> dict[tuple[str, str], ext.ModelStatistics]:
@@ -46,10 +48,10 @@ def test_a_measurement(channel: grpc.Channel, batch: int) -> None:
 
     before = statistics(stub)
     request = pb.ModelInferRequest(model_name="tiny")
-    for tensor in metadata.inputs:  # `--input-data zero`: every input, the optional one as well
+    for tensor in metadata.inputs:
         shape = [batch, *SIZES.get(tensor.name, tensor.shape[1:])]
         request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
-        request.raw_input_contents.append(np.zeros(shape, np.float32).tobytes())
+        request.raw_input_contents.append(np.full(shape, LEVELS[tensor.name], np.float32).tobytes())
     for tensor in metadata.outputs:
         request.outputs.add(name=tensor.name)
     for _ in range(3):

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.serving.running import PATIENCE, Running
+from tests.integration.serving.running import PATIENCE, Running, running
 
 VERDICTS = ["VALID", "VALID", "CORNER_CASE", "UNVERIFIED"]
 
@@ -19,6 +21,13 @@ def session(mode: str, target: str) -> dict[str, Any]:
     )
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen
+
+
+@pytest.fixture(scope="module")
+def server(tiny_bundle: Path) -> Iterator[Running]:
+    """A server whose statistics are of these tests alone."""
+    with running(tiny_bundle) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
