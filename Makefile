@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 2
 
-PROTOS := guard/serving/protocol/inference.proto guard/serving/protocol/guard.proto
+PROTOS := $(addprefix guard/serving/protocol/,model_config.proto extensions.proto inference.proto guard.proto)
 
 .PHONY: setup demo test lint format protos clean
 .DEFAULT_GOAL := setup

@@ -22,7 +22,10 @@ Kind = TypeVar("Kind", bound=Settings)
 
 @app.command(epilog="Example: cornerguard serve runs/demo/bundle --grpc-port 8001")
 def serve(
-    bundle: BundleFolder,
+    bundles: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="BUNDLE…", help="The folders of guard bundles."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     name: ModelName = None,
@@ -32,9 +35,12 @@ def serve(
     ] = None,
     public_key: PublicKey = None,
 ) -> None:
-    """Serve a bundle over gRPC, with metrics and probes over HTTP, until SIGTERM."""
+    """Serve bundles over gRPC, with metrics and probes over HTTP, until SIGTERM.
+
+    SIGHUP loads bundles that were replaced; one that does not verify leaves the old one serving.
+    """
     from guard.serving.config import ServeSettings
-    from guard.serving.server import serve as serve_bundle
+    from guard.serving.server import serve as serve_bundles
 
     settings = _settings(
         ServeSettings,
@@ -45,7 +51,7 @@ def serve(
         http_port=http_port,
         public_key=public_key,
     )
-    serve_bundle(bundle, settings)
+    serve_bundles(bundles or (), settings)
 
 
 @app.command(epilog="Example: cornerguard triton runs/demo/bundle models --device gpu")

@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from guard.errors import BadInput
 from guard.serving.decoding import Decoders
-from guard.serving.hosted import HostedModel, Models
+from guard.serving.hosted import HostedModel
 from guard.serving.images import check_images
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.protocol.guard_pb2_grpc import GuardServiceServicer
 from guard.serving.rejections import answer
+from guard.serving.repository import Repository
 from guard.serving.tensors import parse_raw
 from guard.serving.verdict import Verdict
 
@@ -23,7 +24,7 @@ __all__ = ["GuardService"]
 class GuardService(GuardServiceServicer):
     """One image in, one verdict out."""
 
-    def __init__(self, models: Models, decoders: Decoders, metrics: Metrics) -> None:
+    def __init__(self, models: Repository, decoders: Decoders, metrics: Metrics) -> None:
         self._models, self._decoders, self._metrics = models, decoders, metrics
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
@@ -31,7 +32,12 @@ class GuardService(GuardServiceServicer):
         return await answer(self._check, request, context, self._metrics)
 
     async def _check(self, request: pb.CheckRequest, seconds: float | None) -> pb.CheckResponse:
-        model = self._models.find(request.model)
+        with self._models.use(request.model) as model:
+            return await self._judge(request, model, seconds)
+
+    async def _judge(
+        self, request: pb.CheckRequest, model: HostedModel, seconds: float | None
+    ) -> pb.CheckResponse:
         threshold = request.threshold if request.HasField("threshold") else None
         images = await self._images(request, model)
         judged = await model.judge(images, threshold, seconds)

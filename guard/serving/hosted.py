@@ -4,7 +4,6 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guard.bundle import Bundle, load_bundle
-from guard.errors import BadInput, nearest
+from guard.errors import BadInput
 from guard.serving.batching import Batcher
 from guard.serving.config import ServeSettings
 from guard.serving.graph import Graph, read_graph
@@ -20,11 +19,10 @@ from guard.serving.images import ImageSpec
 from guard.serving.instance import SLOTS, Instance
 from guard.serving.metrics import Metrics
 from guard.serving.order import Order
-from guard.serving.rejections import UnknownModel
 from guard.serving.shared import Layout, Slot, anonymous_file
 from guard.serving.verdict import Judged
 
-__all__ = ["HostedModel", "Models"]
+__all__ = ["HostedModel"]
 
 
 class HostedModel:
@@ -40,7 +38,8 @@ class HostedModel:
     def __init__(self, bundle: Bundle, graph: Graph, name: str, settings: ServeSettings) -> None:
         self.manifest = bundle.manifest
         self.name, self.fingerprint = name, bundle.manifest.digest
-        self.version = self.fingerprint[:12]
+        # In decimal: Triton's versions are numbers, and perf_analyzer ends at one that is not.
+        self.version = str(int(self.fingerprint[:12], 16))
         self.spec = ImageSpec.of(self.manifest, settings.limits.pixels)
         self.batching, self.max_batch = settings.batching, settings.batching.max_batch
         self.instances = settings.instances.count
@@ -139,27 +138,7 @@ class HostedModel:
                 raise error
         own = metrics.of_model(self.name, self.version, self.fingerprint, self.device)
         self._batcher.attach(self._instances, own)
-
-
-class Models:
-    """The models that are served, by name."""
-
-    def __init__(self, models: Iterable[HostedModel]) -> None:
-        self._models = {model.name: model for model in models}
-
-    def find(self, name: str, version: str = "") -> HostedModel:
-        """Return a model; an empty name is that of the only model, an empty version its own.
-
-        Raises:
-            UnknownModel: no such model or version is served.
-        """
-        only = next(iter(self._models.values())) if len(self._models) == 1 else None
-        model = self._models.get(name) if name else only
-        if model is None:
-            raise UnknownModel(f"no model {name!r}{nearest(name, self._models)}")
-        if version not in ("", model.version):
-            raise UnknownModel(f"model {name!r} has version {model.version}, not {version!r}")
-        return model
+        self.statistics = own.statistics
 
 
 def _verified(folder: Path, settings: ServeSettings) -> tuple[Bundle, Graph]:

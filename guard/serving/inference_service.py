@@ -1,43 +1,67 @@
-"""`inference.GRPCInferenceService`: the guarded model as an Open Inference Protocol model."""
+"""`inference.GRPCInferenceService`: the Open Inference Protocol, and what Triton's clients ask."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from guard.errors import BadInput, nearest
+from guard.errors import BadInput
 from guard.serving.decoding import Decoders
-from guard.serving.hosted import HostedModel, Models
-from guard.serving.images import check_images
+from guard.serving.inference import Inference
+from guard.serving.inference_stream import answer_stream
 from guard.serving.metrics import Metrics
+from guard.serving.model_description import configuration, metadata
+from guard.serving.protocol import extensions_pb2 as ext
 from guard.serving.protocol import inference_pb2 as pb
 from guard.serving.protocol.inference_pb2_grpc import GRPCInferenceServiceServicer
 from guard.serving.rejections import UnknownModel, answer
-from guard.serving.tensors import read_inputs, read_parameters, write_output
-from guard.serving.verdict import VERDICTS, Judged
+from guard.serving.repository import Repository
+from guard.serving.repository_calls import RepositoryCalls
+from guard.serving.shared_memory_calls import SharedMemoryCalls
 
 __all__ = ["InferenceService"]
 
-INPUTS = ("images", "threshold")
-PARAMETERS = ("threshold", "timeout")
-DATATYPES = {"float32": "FP32", "int64": "INT64", "bool": "BOOL"}
+EXTENSIONS = (
+    "classification",
+    "model_configuration",
+    "model_repository",
+    "parameters",
+    "schedule_policy",
+    "statistics",
+)
+LEVELS = {"log_info": logging.INFO, "log_warning": logging.WARNING, "log_error": logging.ERROR}
 Context = Any
 
 
-class InferenceService(GRPCInferenceServiceServicer):
+class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceServicer):
     """Answers the clients of Triton and KServe.
 
     The outputs are those of the graph and `verdict`, a BYTES tensor of VALID, CORNER_CASE or
     UNVERIFIED for each image. An image that is UNVERIFIED has `valid` false.
+
+    Args:
+        repository: the models.
+        decoders: of JPEG and PNG files.
+        metrics: where failures are counted.
+        ready: whether requests are welcome.
+        stream_requests: most requests of one stream in hand.
+        control: whether clients may load and unload models.
     """
 
     def __init__(
-        self, models: Models, decoders: Decoders, metrics: Metrics, ready: Callable[[], bool]
+        self,
+        repository: Repository,
+        decoders: Decoders,
+        metrics: Metrics,
+        ready: Callable[[], bool],
+        stream_requests: int = 32,
+        control: bool = True,
     ) -> None:
-        self._models, self._decoders, self._metrics = models, decoders, metrics
-        self._ready = ready
+        RepositoryCalls.__init__(self, repository, metrics, control)
+        SharedMemoryCalls.__init__(self, metrics)
+        self._repository, self._metrics, self._ready = repository, metrics, ready
+        self._inference, self._stream_requests = Inference(repository, decoders), stream_requests
 
     async def ServerLive(
         self, request: pb.ServerLiveRequest, context: Context
@@ -48,24 +72,26 @@ class InferenceService(GRPCInferenceServiceServicer):
     async def ServerReady(
         self, request: pb.ServerReadyRequest, context: Context
     ) -> pb.ServerReadyResponse:
-        """Say whether requests are welcome."""
-        return pb.ServerReadyResponse(ready=self._ready())
+        """Say whether requests are welcome, and every model that is loaded can be called."""
+        return pb.ServerReadyResponse(ready=self._ready() and self._repository.ready)
 
     async def ModelReady(
         self, request: pb.ModelReadyRequest, context: Context
     ) -> pb.ModelReadyResponse:
-        """Say whether this model is served; no for an unknown one."""
+        """Say whether this model can be called; no for an unknown one."""
         try:
-            self._models.find(request.name, request.version)
+            model = self._repository.find(request.name, request.version)
         except UnknownModel:
             return pb.ModelReadyResponse(ready=False)
-        return pb.ModelReadyResponse(ready=self._ready())
+        return pb.ModelReadyResponse(ready=self._ready() and model.ready)
 
     async def ServerMetadata(
         self, request: pb.ServerMetadataRequest, context: Context
     ) -> pb.ServerMetadataResponse:
-        """Name the server and its version."""
-        return pb.ServerMetadataResponse(name="cornerguard", version=version("cornerguard"))
+        """Name the server, its version, and which of Triton's extensions it has."""
+        return pb.ServerMetadataResponse(
+            name="cornerguard", version=version("cornerguard"), extensions=EXTENSIONS
+        )
 
     async def ModelMetadata(
         self, request: pb.ModelMetadataRequest, context: Context
@@ -73,88 +99,89 @@ class InferenceService(GRPCInferenceServiceServicer):
         """Describe a model's inputs and outputs."""
         return await answer(self._metadata, request, context, self._metrics)
 
+    async def ModelConfig(
+        self, request: ext.ModelConfigRequest, context: Context
+    ) -> ext.ModelConfigResponse:
+        """Describe how a model is run."""
+        return await answer(self._configuration, request, context, self._metrics)
+
+    async def ModelStatistics(
+        self, request: ext.ModelStatisticsRequest, context: Context
+    ) -> ext.ModelStatisticsResponse:
+        """Say what a model, or every model, has done since it was loaded."""
+        return await answer(self._statistics, request, context, self._metrics)
+
     async def ModelInfer(
         self, request: pb.ModelInferRequest, context: Context
     ) -> pb.ModelInferResponse:
         """Judge a batch of images, given as numbers or as JPEG and PNG files."""
-        return await answer(self._infer, request, context, self._metrics)
+        return await answer(self._inference.infer, request, context, self._metrics)
+
+    async def ModelStreamInfer(
+        self, request_iterator: AsyncIterator[pb.ModelInferRequest], context: Context
+    ) -> None:
+        """Judge the batches of a stream, in their order."""
+
+        async def infer(request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+            return await self._inference.infer(request, context.time_remaining())
+
+        answers = answer_stream(
+            aiter(request_iterator), infer, self._stream_requests, self._metrics
+        )
+        async with aclosing(answers):
+            async for response in answers:
+                await context.write(response)
+
+    async def TraceSetting(
+        self, request: ext.TraceSettingRequest, context: Context
+    ) -> ext.TraceSettingResponse:
+        """Say that no request is traced in Triton's way; refuse to change that."""
+        return await answer(self._trace, request, context, self._metrics)
+
+    async def LogSettings(
+        self, request: ext.LogSettingsRequest, context: Context
+    ) -> ext.LogSettingsResponse:
+        """Say which levels are logged; refuse to change them."""
+        return await answer(self._logs, request, context, self._metrics)
 
     async def _metadata(
         self, request: pb.ModelMetadataRequest, seconds: float | None
     ) -> pb.ModelMetadataResponse:
-        model = self._models.find(request.name, request.version)
-        response = pb.ModelMetadataResponse(
-            name=model.name, versions=[model.version], platform="onnxruntime_onnx"
+        return metadata(self._repository.find(request.name, request.version))
+
+    async def _configuration(
+        self, request: ext.ModelConfigRequest, seconds: float | None
+    ) -> ext.ModelConfigResponse:
+        model = self._repository.find(request.name, request.version)
+        return ext.ModelConfigResponse(config=configuration(model))
+
+    async def _statistics(
+        self, request: ext.ModelStatisticsRequest, seconds: float | None
+    ) -> ext.ModelStatisticsResponse:
+        models = (
+            [self._repository.find(request.name, request.version)]
+            if request.name
+            else self._repository.models()
         )
-        manifest = model.manifest
-        for specs, tensors in (
-            (manifest.inputs, response.inputs),
-            (manifest.outputs, response.outputs),
-        ):
-            for spec in specs:
-                tensors.add(name=spec.name, datatype=DATATYPES[spec.datatype], shape=spec.shape)
-        response.outputs.add(name="verdict", datatype="BYTES", shape=[-1])
-        return response
+        stats = [model.statistics.message(model.name, model.version) for model in models]
+        return ext.ModelStatisticsResponse(model_stats=stats)
 
-    async def _infer(
-        self, request: pb.ModelInferRequest, seconds: float | None
-    ) -> pb.ModelInferResponse:
-        model = self._models.find(request.model_name, request.model_version)
-        parameters = read_parameters(request.parameters, PARAMETERS)
-        inputs = read_inputs(request, INPUTS)
-        if "images" not in inputs:
-            raise BadInput("input 'images': missing")
-        wanted = _wanted(request)
-        threshold = _threshold(parameters, inputs.get("threshold"))
-        images = await self._images(inputs["images"], model)
-        if "timeout" in parameters:
-            timeout = parameters["timeout"] / 1e6
-            seconds = timeout if seconds is None else min(seconds, timeout)
-        judged = await model.judge(images, threshold, seconds)
-        return _respond(request, model, judged, wanted)
+    async def _trace(
+        self, request: ext.TraceSettingRequest, seconds: float | None
+    ) -> ext.TraceSettingResponse:
+        for name in request.settings:
+            raise BadInput(f"trace setting {name!r}: cannot be changed by a call")
+        off = ext.TraceSettingResponse.SettingValue(value=["OFF"])
+        return ext.TraceSettingResponse(settings={"trace_level": off})
 
-    async def _images(
-        self, images: NDArray[Any] | list[bytes], model: HostedModel
-    ) -> NDArray[np.float32]:
-        if len(images) > model.max_batch:
-            raise BadInput(
-                f"input 'images': {len(images)} images; at most {model.max_batch} are allowed"
-            )
-        if isinstance(images, list):
-            return await self._decoders.decode(images, model.spec, "input 'images'")
-        return check_images(images, model.spec, "input 'images'")
-
-
-def _wanted(request: pb.ModelInferRequest) -> list[str]:
-    known = ["logits", "label", "discrepancy", "score", "p_value", "valid", "verdict"]
-    for output in request.outputs:
-        if output.name not in known:
-            raise BadInput(f"output {output.name!r}: unknown{nearest(output.name, known)}")
-        if output.parameters:
-            first = min(output.parameters)
-            raise BadInput(f"output {output.name!r}: parameter {first!r}; none are taken here")
-    return [output.name for output in request.outputs] or known
-
-
-def _threshold(
-    parameters: dict[str, float], tensor: NDArray[Any] | list[bytes] | None
-) -> float | None:
-    if tensor is None:
-        return parameters.get("threshold")
-    if "threshold" in parameters:
-        raise BadInput("threshold: given both as an input and as a parameter")
-    if isinstance(tensor, list) or tensor.dtype != np.float32 or tensor.shape != (1,):
-        raise BadInput("input 'threshold': FP32 of shape [1] is wanted")
-    return float(tensor[0])
-
-
-def _respond(
-    request: pb.ModelInferRequest, model: HostedModel, judged: Judged, wanted: list[str]
-) -> pb.ModelInferResponse:
-    response = pb.ModelInferResponse(
-        model_name=model.name, model_version=model.version, id=request.id
-    )
-    values = vars(judged.outputs) | {"verdict": [VERDICTS[code] for code in judged.verdict]}
-    for name in wanted:
-        write_output(response, name, values[name], raw=bool(request.raw_input_contents))
-    return response
+    async def _logs(
+        self, request: ext.LogSettingsRequest, seconds: float | None
+    ) -> ext.LogSettingsResponse:
+        for name in request.settings:
+            raise BadInput(f"log setting {name!r}: cannot be changed by a call")
+        value = ext.LogSettingsResponse.SettingValue
+        enabled = {
+            name: value(bool_param=logging.getLogger().isEnabledFor(level))
+            for name, level in LEVELS.items()
+        }
+        return ext.LogSettingsResponse(settings=enabled)

@@ -6,6 +6,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from guard.serving.histograms import BatchHistogram
+from guard.serving.statistics import Statistics
 from guard.serving.verdict import UNVERIFIED, VERDICTS, Judged
 
 __all__ = ["Metrics", "ModelMetrics"]
@@ -49,12 +50,19 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.reloads = Counter(
+            "cornerguard_reloads",
+            "Bundles that were to be loaded: loaded, unchanged, or failed (the old one serves on).",
+            ["model", "outcome"],
+            registry=self.registry,
+        )
         self._info = Gauge(
             "cornerguard_bundle_info",
             "1 for each bundle that is served.",
             ["model", "version", "fingerprint", "device"],
             registry=self.registry,
         )
+        self._announced: dict[tuple[str, str], tuple[str, str, str, str]] = {}
         self._requests = self._counter("requests", "Requests answered, by their worst verdict.")
         self._images = self._counter("images", "Images judged, by verdict.")
         self._inference = self._histogram("inference_seconds", "Time of one run.", SECONDS)
@@ -69,8 +77,15 @@ class Metrics:
 
     def of_model(self, model: str, version: str, fingerprint: str, device: str) -> "ModelMetrics":
         """Return the metrics of one model, and announce its bundle."""
+        self.withdraw(model, fingerprint)
+        self._announced[model, fingerprint] = model, version, fingerprint, device
         self._info.labels(model, version, fingerprint, device).set(1)
         return ModelMetrics(self, model)
+
+    def withdraw(self, model: str, fingerprint: str) -> None:
+        """Announce a bundle no longer; without this, every reload would leave a series behind."""
+        if labels := self._announced.pop((model, fingerprint), None):
+            self._info.remove(*labels)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus's text format."""
@@ -88,7 +103,7 @@ class ModelMetrics:
     """The metrics of one model, with the label's look-up done once."""
 
     def __init__(self, metrics: Metrics, model: str) -> None:
-        own = metrics
+        own, self.statistics = metrics, Statistics()
         self._model = model
         self._requests = [own._requests.labels(model, verdict) for verdict in VERDICTS]
         self._images = [own._images.labels(model, verdict) for verdict in VERDICTS]
@@ -100,9 +115,12 @@ class ModelMetrics:
     def waited(self, seconds: list[float]) -> None:
         """Count how long each request of a run had waited."""
         self._queue.observe(self._model, seconds)
+        for each in seconds:
+            self.statistics.waited(each)
 
     def ran(self, images: int, requests: int, seconds: float) -> None:
         """Count one run of the model: its images, of so many requests."""
+        self.statistics.ran(images, requests, seconds)
         self._inference.observe(self._model, [seconds])
         self._batch.observe(self._model, [images])
 

@@ -2,6 +2,8 @@
 
     Rejection (CornerguardError)
     ├── UnknownModel   no such model is served
+    ├── NotAllowed     the operator does not let clients do this
+    ├── NotLoaded      the bundle of a model is refused, or cannot be run
     ├── Overloaded     the queue is full
     ├── Expired        the deadline passed while the request waited
     ├── Unready        no worker of the model lives; one is being started
@@ -19,7 +21,18 @@ import grpc
 from guard.errors import BadInput, CornerguardError
 from guard.serving.metrics import Metrics
 
-__all__ = ["Expired", "Overloaded", "Rejection", "Stopping", "UnknownModel", "Unready", "answer"]
+__all__ = [
+    "Expired",
+    "NotAllowed",
+    "NotLoaded",
+    "Overloaded",
+    "Rejection",
+    "Stopping",
+    "UnknownModel",
+    "Unready",
+    "answer",
+    "explain",
+]
 
 log = logging.getLogger(__name__)
 Request = TypeVar("Request")
@@ -36,6 +49,18 @@ class UnknownModel(Rejection):
     """No such model is served."""
 
     status = grpc.StatusCode.NOT_FOUND
+
+
+class NotAllowed(Rejection):
+    """The operator does not let clients do this."""
+
+    status = grpc.StatusCode.PERMISSION_DENIED
+
+
+class NotLoaded(Rejection):
+    """The bundle of a model is refused, or cannot be run."""
+
+    status = grpc.StatusCode.FAILED_PRECONDITION
 
 
 class Overloaded(Rejection):
@@ -71,12 +96,19 @@ async def answer(
     """Await `handle(request, seconds left)`, and turn its errors into a gRPC status."""
     try:
         return await handle(request, context.time_remaining())
-    except BadInput as error:
+    except Exception as error:
+        status, message = explain(error, metrics)
+    await context.abort(status, message)
+
+
+def explain(error: Exception, metrics: Metrics) -> tuple[grpc.StatusCode, str]:
+    """Count a request that failed, and return the status and the message that say why."""
+    if isinstance(error, BadInput):
         status, message = grpc.StatusCode.INVALID_ARGUMENT, str(error)
-    except Rejection as error:
+    elif isinstance(error, Rejection):
         status, message = error.status, str(error)
-    except Exception:
-        log.exception("a request failed")
+    else:
+        log.error("a request failed", exc_info=error)
         status, message = grpc.StatusCode.INTERNAL, "the server failed; its log says why"
     metrics.rejected.labels(status.name.lower()).inc()
-    await context.abort(status, message)
+    return status, message

@@ -1,7 +1,6 @@
 """Tensors as the Open Inference Protocol writes them: raw bytes, or typed contents."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 from guard.errors import BadInput, nearest
 from guard.serving.protocol import inference_pb2 as pb
 
-__all__ = ["parse_raw", "read_inputs", "read_parameters", "write_output"]
+__all__ = ["Tensor", "parse_raw", "read_inputs", "write_output"]
 
 Tensor = NDArray[Any] | list[bytes]
+"""An array, or the elements of a BYTES tensor."""
 DTYPES: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP16": np.dtype("<f2"),
@@ -69,51 +69,23 @@ def parse_raw(data: bytes, datatype: str, shape: Any, where: str) -> Tensor:
     return np.frombuffer(data, dtype).reshape(tuple(shape))
 
 
-def read_parameters(
-    parameters: Mapping[str, pb.InferParameter], known: tuple[str, ...]
-) -> dict[str, float]:
-    """Return a request's parameters, all of which are numbers (or strings that spell one).
-
-    Raises:
-        BadInput: an unknown parameter, or a value that is not a number.
-    """
-    values = {}
-    for name, parameter in parameters.items():
-        if name not in known:
-            raise BadInput(f"parameter {name!r}: unknown{nearest(name, known)}")
-        choice = parameter.WhichOneof("parameter_choice")
-        value = getattr(parameter, choice) if choice else None
-        try:
-            if value is None or isinstance(value, bool):
-                raise ValueError
-            number = float(value)
-            if not math.isfinite(number):
-                raise ValueError
-        except ValueError:
-            raise BadInput(f"parameter {name!r}: {value!r}; a finite number is wanted") from None
-        values[name] = number
-    return values
-
-
 def write_output(
-    response: pb.ModelInferResponse, name: str, values: NDArray[Any] | list[str], raw: bool
+    response: pb.ModelInferResponse, name: str, values: NDArray[Any], raw: bool
 ) -> None:
-    """Append an output: raw, or typed for a caller that sent typed contents."""
-    tensor = response.outputs.add(name=name)
-    tensor.datatype = "BYTES" if isinstance(values, list) else OUTPUTS[values.dtype]
-    tensor.shape.extend([len(values)] if isinstance(values, list) else values.shape)
+    """Append an output: raw, or typed for a caller that sent typed contents; text is BYTES."""
+    is_text = values.dtype.kind == "U"
+    tensor = response.outputs.add(name=name, shape=values.shape)
+    tensor.datatype = "BYTES" if is_text else OUTPUTS[values.dtype]
     if raw:
-        response.raw_output_contents.append(_raw(values))
-    elif isinstance(values, list):
-        tensor.contents.bytes_contents.extend(value.encode() for value in values)
+        response.raw_output_contents.append(_prefixed(values) if is_text else values.tobytes())
+    elif is_text:
+        tensor.contents.bytes_contents.extend(value.encode() for value in values.flat)
     else:
         getattr(tensor.contents, OUTPUT_FIELDS[tensor.datatype]).extend(values.ravel().tolist())
 
 
-def _raw(values: NDArray[Any] | list[str]) -> bytes:
-    if not isinstance(values, list):
-        return values.tobytes()
-    encoded = (value.encode() for value in values)
+def _prefixed(values: NDArray[Any]) -> bytes:
+    encoded = (value.encode() for value in values.flat)
     return b"".join(len(item).to_bytes(4, "little") + item for item in encoded)
 
 

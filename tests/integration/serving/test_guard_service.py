@@ -87,7 +87,7 @@ def test_answers_name_request_and_bundle(server: Running, channel: grpc.Channel)
     assert named.request_id == "frame 7"
     assert len({answer.request_id for answer in unnamed} - {""}) == 2
     assert (named.model, named.model_version) == ("tiny", server.line["version"])
-    assert named.fingerprint.startswith(named.model_version)
+    assert int(named.fingerprint[:12], 16) == int(named.model_version)
 
 
 def tensor(datatype: str = "FP32", shape: tuple[int, ...] = (3, 8, 8), data: bytes = b"") -> dict:

@@ -99,6 +99,19 @@ def test_chosen_outputs_in_their_order(channel: grpc.Channel) -> None:
     assert [output.name for output in infer(channel, request).outputs] == ["verdict", "score"]
 
 
+def test_classes_of_an_output_and_nothing_of_one_that_is_undecided(channel: grpc.Channel) -> None:
+    request = raw_request(IMAGES[2:])
+    request.outputs.add(name="discrepancy").parameters["classification"].int64_param = 9
+    (output,) = infer(channel, request).outputs
+    assert (output.datatype, list(output.shape)) == ("BYTES", [2, 2])
+    request.ClearField("raw_input_contents")
+    request.inputs[0].contents.fp32_contents.extend(IMAGES[2:].ravel().tolist())
+    (output,) = infer(channel, request).outputs
+    decided, undecided = np.array(output.contents.bytes_contents).reshape(2, 2).tolist()
+    assert [item.split(b":")[1:] for item in decided] == [[b"0", b"early"], [b"1", b"late"]]
+    assert undecided[1] == b"nan:1:late"
+
+
 def test_threshold_as_parameter_and_as_input(channel: grpc.Channel) -> None:
     by_parameter = raw_request()
     by_parameter.parameters["threshold"].double_param = 1.0
@@ -165,7 +178,8 @@ def files(*items: bytes) -> pb.ModelInferRequest:
         (raw_request(IMAGES + 1), "input 'images': values from"),
         (raw_request(IMAGES * np.float32(np.nan)), "input 'images': NaN"),
         (wanting("scores"), "output 'scores': unknown; did you mean 'score'"),
-        (wanting("logits", classification=pb.InferParameter(int64_param=1)), "'classification'"),
+        (wanting("score", classification=pb.InferParameter(int64_param=1)), "has no classes"),
+        (wanting("logits", classes=pb.InferParameter(int64_param=1)), "'classes'; only"),
         (told("treshold", double_param=1.0), "parameter 'treshold': unknown; did you mean"),
         (told("threshold", string_param="low"), "parameter 'threshold': 'low'; a finite number"),
         (told("threshold", double_param=1e39), "threshold: 1e.39; a finite float32"),
@@ -215,6 +229,6 @@ def test_metadata_and_readiness(server: Running, channel: grpc.Channel) -> None:
     model = stub.ModelMetadata(pb.ModelMetadataRequest(name="tiny"))
     assert (model.name, list(model.versions)) == ("tiny", [server.line["version"]])
     inputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in model.inputs}
-    assert inputs == {"images": ("FP32", [-1, 3, -1, -1]), "threshold": ("FP32", [1])}
+    assert inputs == {"images": ("FP32", [-1, 3, -1, -1]), "threshold": ("FP32", [-1, 1])}
     outputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in model.outputs}
     assert outputs == {name: (kind, [-1, *shape[1:]]) for name, (kind, shape) in OUTPUTS.items()}

@@ -5,7 +5,7 @@ import pytest
 
 from guard.errors import BadInput
 from guard.serving.protocol import inference_pb2 as pb
-from guard.serving.tensors import parse_raw, read_inputs, read_parameters, write_output
+from guard.serving.tensors import parse_raw, read_inputs, write_output
 
 KNOWN = ("images", "threshold")
 
@@ -96,31 +96,6 @@ def test_an_input_given_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    "value",
-    [{"int64_param": 2}, {"uint64_param": 2}, {"double_param": 2.0}, {"string_param": "2"}],
-)
-def test_parameters(value: dict[str, object]) -> None:
-    parameters = {"threshold": pb.InferParameter(**value)}
-    assert read_parameters(parameters, KNOWN) == {"threshold": 2.0}
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("treshold", {"double_param": 1.0}, "unknown; did you mean 'threshold'"),
-        ("threshold", {"bool_param": True}, "True; a finite number"),
-        ("threshold", {"string_param": "high"}, "'high'; a finite number"),
-        ("threshold", {"double_param": float("nan")}, "nan; a finite number"),
-        ("threshold", {"string_param": "inf"}, "'inf'; a finite number"),
-        ("threshold", {}, "None; a finite number"),
-    ],
-)
-def test_bad_parameters(name: str, value: dict[str, object], message: str) -> None:
-    with pytest.raises(BadInput, match=message):
-        read_parameters({name: pb.InferParameter(**value)}, KNOWN)
-
-
-@pytest.mark.parametrize(
     ("values", "datatype", "field"),
     [
         (np.array([[1.5, np.nan]], np.float32), "FP32", "fp32_contents"),
@@ -144,8 +119,9 @@ def test_numeric_outputs(values: np.ndarray, datatype: str, field: str) -> None:
 
 def test_text_outputs() -> None:
     raw, typed = pb.ModelInferResponse(), pb.ModelInferResponse()
-    write_output(raw, "verdict", ["VALID", "UNVERIFIED"], raw=True)
-    write_output(typed, "verdict", ["VALID", "UNVERIFIED"], raw=False)
+    words = np.array(["VALID", "UNVERIFIED"])
+    write_output(raw, "verdict", words, raw=True)
+    write_output(typed, "verdict", words, raw=False)
     assert raw.raw_output_contents[0] == prefixed(b"VALID", b"UNVERIFIED")
     assert list(typed.outputs[0].contents.bytes_contents) == [b"VALID", b"UNVERIFIED"]
     assert list(typed.outputs[0].shape) == [2]

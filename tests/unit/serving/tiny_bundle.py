@@ -46,6 +46,7 @@ def write_bundle(
     height: int | None = None,
     width: int | None = None,
     outputs: tuple[str, ...] = OUTPUTS,
+    threshold: float = THRESHOLD,
     black: Black = "raises",
 ) -> Path:
     """Write the bundle; a height and width fix the size of the images.
@@ -70,7 +71,7 @@ def write_bundle(
             TensorSpec(name="valid", datatype="bool", shape=(-1,)),
         ),
         class_names=CLASSES,
-        threshold=THRESHOLD,
+        threshold=threshold,
         false_alarm_rate=0.05,
         calibration_size=100,
         layer_names=LAYERS,
