@@ -164,7 +164,9 @@ def inspect(
 
 @app.command(epilog="Example: cornerguard serve runs/demo/bundle --grpc-port 8001")
 def serve(
-    bundle: BundleFolder,
+    bundle: Annotated[
+        Path | None, typer.Argument(metavar="BUNDLE", help="The folder of a guard bundle.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A YAML file of settings.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
@@ -173,10 +175,17 @@ def serve(
         int | None, typer.Option(help="Metrics and probes; 0 takes a free one.")
     ] = None,
     public_key: PublicKey = None,
+    overrides: Overrides = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print all settings as YAML, and end.")
+    ] = False,
 ) -> None:
-    """Serve a bundle over gRPC, with metrics and probes over HTTP, until SIGTERM."""
-    from guard.serving.config import ServeSettings
-    from guard.serving.server import serve as serve_bundle
+    """Serve a bundle over gRPC, with metrics and probes over HTTP, until SIGTERM.
+
+    Settings come from --config, from the environment (CORNERGUARD_LIMITS__PIXELS=1000000 sets
+    limits.pixels), and from flags; the later win.
+    """
+    from guard.serving.configuration import as_yaml, serve_settings
 
     flags = {
         "host": host,
@@ -185,7 +194,15 @@ def serve(
         "http_port": http_port,
         "public_key": public_key,
     }
-    serve_bundle(bundle, _settings(ServeSettings, flags, config))
+    settings = serve_settings(config, flags, overrides or ())
+    if print_config:
+        sys.stdout.write(as_yaml(settings))
+        return
+    if bundle is None:
+        raise BadInput("BUNDLE: missing; cornerguard serve BUNDLE")
+    from guard.serving.server import serve as serve_bundle
+
+    serve_bundle(bundle, settings)
 
 
 @app.command(epilog="Example: cornerguard triton runs/demo/bundle models --device gpu")
