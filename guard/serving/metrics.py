@@ -3,6 +3,7 @@
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from guard.serving.retry_hints import Pace
 from guard.serving.verdict import UNVERIFIED, VERDICTS, Judged
 
 __all__ = ["Metrics", "ModelMetrics"]
@@ -15,13 +16,21 @@ DISCREPANCIES = (-10, -5, -2, -1, -0.5, -0.2, -0.1, -0.05, 0, 0.05, 0.1, 0.2, 0.
 
 
 class Metrics:
-    """The server's metrics, in a registry of their own; every label takes few values."""
+    """The server's metrics, in a registry of their own; every label takes few values.
+
+    Attributes:
+        pace: how long requests take lately, for hints when to try again.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.ready = Gauge(
             "cornerguard_ready", "1 while requests are welcome.", registry=self.registry
         )
+        self.in_flight = Gauge(
+            "cornerguard_in_flight", "Requests and streams in hand.", registry=self.registry
+        )
+        self.pace = Pace()
         self.rejected = Counter(
             "cornerguard_rejected",
             "Requests turned away without a verdict, by gRPC status.",

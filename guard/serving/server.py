@@ -3,20 +3,24 @@
 import asyncio
 import json
 import logging
-import signal
 import sys
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
-from guard.errors import CornerguardError
+from guard.serving.access_log import logged
+from guard.serving.admission import Admission
+from guard.serving.behaviours import Observer
 from guard.serving.config import ServeSettings
 from guard.serving.decoding import Decoders
 from guard.serving.guard_service import GuardService
 from guard.serving.hosted import HostedModel, Models
 from guard.serving.inference_service import InferenceService
+from guard.serving.listening import certificates, listen, options, warn_if_open
+from guard.serving.logs import start_logging
 from guard.serving.metrics import Metrics
 from guard.serving.operations import OperationsServer
 from guard.serving.protocol import guard_pb2, inference_pb2
@@ -24,6 +28,7 @@ from guard.serving.protocol.guard_pb2_grpc import add_GuardServiceServicer_to_se
 from guard.serving.protocol.inference_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
+from guard.serving.stop_signal import leave_on_signals, stop_signal
 
 __all__ = ["serve"]
 
@@ -35,15 +40,19 @@ SERVICES = (
 
 
 def serve(bundle: Path, settings: ServeSettings) -> None:
-    """Serve a bundle until SIGTERM or SIGINT, then drain and return.
+    """Serve a bundle until SIGTERM or SIGINT, then drain and return; a second one ends at once.
 
     Once ready, one line of JSON on the standard output names the addresses and the model:
     `{"grpc": "127.0.0.1:8001", "http": "127.0.0.1:8002", "model": …, "version": …, "device": …}`.
+    The log goes to the standard error output.
 
     Raises:
         BadBundle: the bundle must not be loaded, or its graph does not run.
+        BadInput: a file of tokens or certificates is wrong.
         CornerguardError: an address cannot be listened on.
     """
+    leave_on_signals()
+    start_logging(settings.logs)
     metrics = Metrics()
     model = HostedModel(bundle, settings, metrics)
     try:
@@ -56,59 +65,77 @@ class _Server:
     def __init__(self, model: HostedModel, settings: ServeSettings, metrics: Metrics) -> None:
         self._model, self._settings, self._metrics = model, settings, metrics
         self._ready = False
+        self._health = health.aio.HealthServicer()
 
     async def run(self) -> None:
         """Listen, wait for a signal, and drain."""
         settings = self._settings
+        tls = certificates(settings)
+        admission = Admission(settings, self._metrics, self._observers())
+        warn_if_open(settings)
         decoders = Decoders(settings.decode_threads, settings.batching.queue)
         operations = OperationsServer(
-            settings.host, settings.http_port, self._metrics, lambda: self._ready
+            settings.host,
+            settings.http_port,
+            self._metrics,
+            lambda: self._ready,
+            tls if settings.tls.http else None,
         )
         try:
-            server = self._services(decoders)
-            port = self._listen(server)
-            stop = _stop_signal()
-            await server.start()
+            self._add_services(admission, decoders)
+            server = grpc.aio.server(options=options(settings))
+            server.add_generic_rpc_handlers((admission,))
+            ports = {"grpc": listen(server, settings.host, settings.grpc_port, tls)}
+            probes = self._probes(ports)
+            stop = stop_signal()
+            for each in (server, *probes):
+                await each.start()
             await self._report(True)
-            self._announce(port, operations.port)
+            self._announce(ports | {"http": operations.port})
             log.info("stopping on %s", await stop)
             await self._report(False)
             await asyncio.sleep(settings.shutdown.notice)
-            grace = settings.shutdown.grace
-            # Late calls are told UNAVAILABLE while the queue empties; a server that just stopped
-            # would cancel them, which callers do not take as a reason to try elsewhere.
-            await asyncio.to_thread(self._model.close, grace)
-            await server.stop(grace)
+            await self._drain(admission, (server, *probes))
         finally:
             operations.close()
             decoders.close()
 
-    def _services(self, decoders: Decoders) -> grpc.aio.Server:
-        server = grpc.aio.server(options=self._options())
+    async def _drain(self, admission: Admission, servers: tuple[grpc.aio.Server, ...]) -> None:
+        """Answer what was taken, within the grace period."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._settings.shutdown.grace
+        # Late calls are told UNAVAILABLE meanwhile; a server that just stopped would cancel them,
+        # which callers do not take as a reason to try elsewhere.
+        await admission.close(end - clock())
+        await asyncio.to_thread(self._model.close, max(0.0, end - clock()))
+        admission.dismiss_probes()
+        left = max(0.0, end - clock())
+        await asyncio.gather(*(server.stop(left) for server in servers))
+
+    def _observers(self) -> list[Observer]:
+        return [logged] if self._settings.logs.access else []
+
+    def _add_services(self, admission: Admission, decoders: Decoders) -> None:
         models, metrics = Models([self._model]), self._metrics
-        self._health = health.aio.HealthServicer()
         add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            InferenceService(models, decoders, metrics, lambda: self._ready), server
+            InferenceService(models, decoders, metrics, lambda: self._ready), admission
         )
         add_GuardServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            GuardService(models, decoders, metrics), server
+            GuardService(models, decoders, metrics), admission
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, admission)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        return server
+        add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), admission)
 
-    def _options(self) -> list[tuple[str, int]]:
-        limit = self._settings.limits.message_bytes
-        # Without the last, a second server on the same port would silently take half the calls.
-        return [("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)]
-
-    def _listen(self, server: grpc.aio.Server) -> int:
-        address = f"{self._settings.host}:{self._settings.grpc_port}"
-        try:
-            return server.add_insecure_port(address)
-        except RuntimeError:
-            raise CornerguardError(f"{address}: cannot be listened on; is it in use?") from None
+    def _probes(self, ports: dict[str, int]) -> tuple[grpc.aio.Server, ...]:
+        """Return the server of the probes' own port, if one is wanted."""
+        settings = self._settings
+        if settings.probe_port is None:
+            return ()
+        server = grpc.aio.server(options=options(settings))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        ports["probe"] = listen(server, settings.host, settings.probe_port, None)
+        return (server,)
 
     async def _report(self, ready: bool) -> None:
         """Tell every kind of probe whether requests are welcome."""
@@ -119,28 +146,13 @@ class _Server:
         for service in ("", *SERVICES):
             await self._health.set(service, state)
 
-    def _announce(self, grpc_port: int, http_port: int) -> None:
+    def _announce(self, ports: dict[str, int]) -> None:
         host, model = self._settings.host, self._model
         line = {
-            "grpc": f"{host}:{grpc_port}",
-            "http": f"{host}:{http_port}",
+            **{kind: f"{host}:{port}" for kind, port in ports.items()},
             "model": model.name,
             "version": model.version,
             "device": model.device,
         }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
-
-
-def _stop_signal() -> "asyncio.Future[str]":
-    """Return a future that the first SIGTERM or SIGINT completes with its name."""
-    loop = asyncio.get_running_loop()
-    stop: asyncio.Future[str] = loop.create_future()
-
-    def complete(name: str) -> None:
-        if not stop.done():
-            stop.set_result(name)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, complete, number.name)
-    return stop
