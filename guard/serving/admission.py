@@ -61,7 +61,7 @@ class Admission(grpc.GenericRpcHandler):
         self._tokens = BearerTokens(tokens.file) if tokens.file else None
         self._exempt = frozenset(tokens.exempt)
         rate = limits.requests_per_second
-        self._rates = Rates(rate, limits.burst) if rate else None
+        self._rates = None if rate is None else Rates(rate, limits.burst)
         self._most = limits.in_flight
         self._in_flight = 0
         metrics.in_flight.set_function(lambda: self._in_flight)
@@ -159,11 +159,13 @@ class Admission(grpc.GenericRpcHandler):
 
         async def call(requests: Any, context: Context) -> None:
             async def paced() -> None:
-                while rates and (wait := rates.take(_client(context), monotonic())):
+                while rates is not None and (wait := rates.take(_client(context), monotonic())):
                     await asyncio.sleep(wait)
 
             if reads:
-                await inner(streams.messages(requests, paced if rates else None), context)
+                await inner(
+                    streams.messages(requests, paced if rates is not None else None), context
+                )
             else:
                 await streams.until_end(inner(requests, context))
             if streams.ended:

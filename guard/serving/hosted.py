@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from guard.bundle import load_bundle
 from guard.errors import BadInput, nearest
+from guard.serving import tracing
 from guard.serving.batching import Batcher
 from guard.serving.config import ServeSettings
 from guard.serving.engine import Engine
@@ -55,9 +57,12 @@ class HostedModel:
         if len(images) > self.max_batch:
             raise BadInput(f"{len(images)} images; at most {self.max_batch} are allowed at once")
         threshold = self._engine.threshold if threshold is None else _finite(threshold)
-        deadline = None if seconds is None else time.monotonic() + seconds
+        submitted = time.monotonic()
+        deadline = None if seconds is None else submitted + seconds
         judged = await asyncio.wrap_future(self._batcher.submit(images, threshold, deadline))
         self._metrics.answered(judged)
+        ended = time.monotonic()
+        tracing.ran(submitted, max(submitted, ended - judged.seconds), ended)
         return judged
 
     def close(self, seconds: float | None = None) -> None:
@@ -67,8 +72,9 @@ class HostedModel:
     def _run(self, images: NDArray[np.float32], threshold: float) -> Judged:
         start = time.perf_counter()
         judged = self._engine.run(images, threshold)
-        self._metrics.ran(judged, time.perf_counter() - start)
-        return judged
+        seconds = time.perf_counter() - start
+        self._metrics.ran(judged, seconds)
+        return replace(judged, seconds=seconds)
 
 
 class Models:

@@ -68,7 +68,7 @@ class Metrics:
         labels = ["model", "verdict"]
         return Counter(f"cornerguard_{name}", help_text, labels, registry=self.registry)
 
-    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...]) -> Histogram:
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float | int, ...]) -> Histogram:
         return Histogram(
             f"cornerguard_{name}", help_text, ["model"], buckets=buckets, registry=self.registry
         )

@@ -38,7 +38,8 @@ class Rates:
             self._forget(now)
         return 0.0
 
-    def __len__(self) -> int:
+    @property
+    def kept(self) -> int:
         """How many buckets are kept."""
         return len(self._full_at)
 

@@ -29,6 +29,7 @@ from guard.serving.protocol.inference_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
 from guard.serving.stop_signal import leave_on_signals, stop_signal
+from guard.serving.tracing import Traces
 
 __all__ = ["serve"]
 
@@ -48,22 +49,34 @@ def serve(bundle: Path, settings: ServeSettings) -> None:
 
     Raises:
         BadBundle: the bundle must not be loaded, or its graph does not run.
-        BadInput: a file of tokens or certificates is wrong.
+        BadInput: a file of tokens or certificates is wrong, or OpenTelemetry is missing.
         CornerguardError: an address cannot be listened on.
     """
     leave_on_signals()
     start_logging(settings.logs)
     metrics = Metrics()
+    traces = Traces(settings.tracing) if settings.tracing.endpoint else None
     model = HostedModel(bundle, settings, metrics)
     try:
-        asyncio.run(_Server(model, settings, metrics).run())
+        asyncio.run(_Server(model, settings, metrics, traces).run())
     finally:
         model.close(settings.shutdown.grace)
+        if traces is not None:
+            traces.close()
 
 
 class _Server:
-    def __init__(self, model: HostedModel, settings: ServeSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        model: HostedModel,
+        settings: ServeSettings,
+        metrics: Metrics,
+        traces: Traces | None,
+    ) -> None:
         self._model, self._settings, self._metrics = model, settings, metrics
+        self._observers: list[Observer] = [logged] if settings.logs.access else []
+        if traces is not None:
+            self._observers.append(traces.observer)
         self._ready = False
         self._health = health.aio.HealthServicer()
 
@@ -71,7 +84,7 @@ class _Server:
         """Listen, wait for a signal, and drain."""
         settings = self._settings
         tls = certificates(settings)
-        admission = Admission(settings, self._metrics, self._observers())
+        admission = Admission(settings, self._metrics, self._observers)
         warn_if_open(settings)
         decoders = Decoders(settings.decode_threads, settings.batching.queue)
         operations = OperationsServer(
@@ -111,9 +124,6 @@ class _Server:
         admission.dismiss_probes()
         left = max(0.0, end - clock())
         await asyncio.gather(*(server.stop(left) for server in servers))
-
-    def _observers(self) -> list[Observer]:
-        return [logged] if self._settings.logs.access else []
 
     def _add_services(self, admission: Admission, decoders: Decoders) -> None:
         models, metrics = Models([self._model]), self._metrics

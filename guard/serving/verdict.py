@@ -1,7 +1,7 @@
 """From the guarded model's outputs to verdicts: an error is never a pass."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -53,11 +53,13 @@ class Judged:
     threshold: float
     failure: str = ""
     """Why the run as a whole gave nothing; else empty."""
+    seconds: float = 0.0
+    """How long the run took, with all that ran along."""
 
     def part(self, start: int, stop: int) -> "Judged":
         """Return the images from `start` to before `stop`, as views."""
         values = (value[start:stop] for value in vars(self.outputs).values())
-        return Judged(Outputs(*values), self.verdict[start:stop], self.threshold, self.failure)
+        return replace(self, outputs=Outputs(*values), verdict=self.verdict[start:stop])
 
     def reason(self, index: int) -> str:
         """Say why image `index` is UNVERIFIED; empty if it is not."""
