@@ -123,8 +123,7 @@ class Admission(grpc.GenericRpcHandler):
             return inner
 
         async def call(requests: Any, context: Context) -> None:
-            await self._probes.until_end(inner(requests, context))
-            if self._probes.ended:
+            if await self._probes.was_cut(inner(requests, context)):
                 await turn_away(context, Stopping("the server stopped"), self._metrics)
 
         return call
@@ -158,17 +157,22 @@ class Admission(grpc.GenericRpcHandler):
         streams, rates = self._streams, self._rates
 
         async def call(requests: Any, context: Context) -> None:
+            was_cut = False
+
             async def paced() -> None:
                 while rates is not None and (wait := rates.take(_client(context), monotonic())):
                     await asyncio.sleep(wait)
 
+            def cut() -> None:
+                nonlocal was_cut
+                was_cut = True
+
             if reads:
-                await inner(
-                    streams.messages(requests, paced if rates is not None else None), context
-                )
+                taken = streams.messages(requests, paced if rates is not None else None, cut)
+                await inner(taken, context)
             else:
-                await streams.until_end(inner(requests, context))
-            if streams.ended:
+                was_cut = await streams.was_cut(inner(requests, context))
+            if was_cut:
                 await turn_away(context, Stopping("the server is stopping"), self._metrics)
 
         return call

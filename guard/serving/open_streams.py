@@ -16,13 +16,17 @@ class OpenStreams:
         self.ended = False
 
     async def messages(
-        self, requests: AsyncIterable[Any], paced: Callable[[], Awaitable[None]] | None
+        self,
+        requests: AsyncIterable[Any],
+        paced: Callable[[], Awaitable[None]] | None,
+        cut: Callable[[], None],
     ) -> AsyncIterator[Any]:
         """Yield the messages of a stream until it ends, or `end` is called.
 
         Args:
             requests: the stream; a message that was not yet read at the end is not taken.
             paced: awaited before each message is read.
+            cut: called if the stream was not at its end.
         """
         received = aiter(requests)
         while not self.ended:
@@ -37,11 +41,12 @@ class OpenStreams:
                 if not self.ended:
                     raise
                 _take_back_cancellation()
-                return
+                break
             yield message
+        cut()
 
-    async def until_end(self, serving: Awaitable[None]) -> None:
-        """Await a stream that only sends, until it ends or `end` is called."""
+    async def was_cut(self, serving: Awaitable[None]) -> bool:
+        """Await a stream that only sends; say whether `end` was called before it ended."""
         try:
             with _among(self._waiting):
                 await serving
@@ -49,6 +54,8 @@ class OpenStreams:
             if not self.ended:
                 raise
             _take_back_cancellation()
+            return True
+        return False
 
     def end(self) -> None:
         """End every stream at its next message."""
