@@ -200,6 +200,8 @@ def serve(
         return
     if bundle is None:
         raise BadInput("BUNDLE: missing; cornerguard serve BUNDLE")
+    # gRPC's own lines, one for each failed handshake, are no JSON. It reads this when loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from guard.serving.server import serve as serve_bundle
 
     serve_bundle(bundle, settings)
