@@ -34,6 +34,8 @@ from guard.serving.tracing import Traces
 __all__ = ["serve"]
 
 log = logging.getLogger(__name__)
+LIVENESS = "liveness"
+"""A health service that is SERVING for as long as the process answers, for liveness probes."""
 SERVICES = (
     inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
     guard_pb2.DESCRIPTOR.services_by_name["GuardService"].full_name,
@@ -101,6 +103,7 @@ class _Server:
             ports = {"grpc": listen(server, settings.host, settings.grpc_port, tls)}
             probes = self._probes(ports)
             stop = stop_signal()
+            await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
             for each in (server, *probes):
                 await each.start()
             await self._report(True)
@@ -153,8 +156,9 @@ class _Server:
         self._metrics.ready.set(ready)
         states = health_pb2.HealthCheckResponse
         state = states.SERVING if ready else states.NOT_SERVING
-        for service in ("", *SERVICES):
-            await self._health.set(service, state)
+        services = [self._health.set(service, state) for service in ("", *SERVICES)]
+        # One who watches and does not read could hold this up for ever.
+        await asyncio.wait([asyncio.ensure_future(each) for each in services], timeout=1.0)
 
     def _announce(self, ports: dict[str, int]) -> None:
         host, model = self._settings.host, self._model

@@ -78,6 +78,10 @@ def test_a_second_signal_ends_at_once(tiny_bundle: Path, tmp_path: Path) -> None
         deadline = time.monotonic() + PATIENCE
         while server.get("/readyz")[0] == 200:
             assert time.monotonic() < deadline
+        with grpc.insecure_channel(server.grpc) as channel:  # it drains, and must not be killed
+            ask = health_pb2_grpc.HealthStub(channel).Check
+            alive = ask(health_pb2.HealthCheckRequest(service="liveness"), timeout=PATIENCE)
+        assert alive.status == health_pb2.HealthCheckResponse.SERVING
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(PATIENCE) == 128 + signal.SIGINT
     assert "ending at once, on a second signal: SIGINT" in log.read_text()

@@ -60,6 +60,7 @@ assert not {name for name in sys.modules if name.partition('.')[0] == 'guard'}
         ("", 0, "SERVING"),
         ("guard.v1.GuardService", 0, "SERVING"),
         ("inference.GRPCInferenceService", 0, "SERVING"),
+        ("liveness", 0, "SERVING"),
         ("no.such.Service", 2, "NOT_FOUND"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Spans of a running server on their way: to a collector over OTLP, and to one that is not there."""
+"""Spans of a running server on their way to a collector, and to one that is not there."""
 
 import time
 from concurrent import futures
@@ -32,10 +32,12 @@ def test_a_collector_gets_the_spans_before_the_server_ends(tiny_bundle: Path) ->
     otlp_grpc.add_TraceServiceServicer_to_server(collector, server)
     endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
-    with running(tiny_bundle, f"--set=tracing.endpoint={endpoint}") as served:
-        with GuardClient(served.grpc) as client:
-            client.check(image_of(0.5))
-            client.check(image_of(0.8))
+    with (
+        running(tiny_bundle, f"--set=tracing.endpoint={endpoint}") as served,
+        GuardClient(served.grpc) as client,
+    ):
+        client.check(image_of(0.5))
+        client.check(image_of(0.8))
     server.stop(None).wait(PATIENCE)
     names = sorted(span.name for span in collector.spans)
     assert names == sorted(["guard.v1.GuardService/Check", "queue", "inference"] * 2)
