@@ -87,6 +87,10 @@ def _handler(page: Callable[[str], Page], tls: Certificates | None) -> type[Base
                 self.request = tls.context().wrap_socket(self.request, server_side=True)
             super().setup()
 
+        def finish(self) -> None:
+            super().finish()
+            self.request.close()  # the server closes the plain socket, which TLS took over
+
         def do_GET(self) -> None:
             status, kind, body = page(self.path.partition("?")[0])
             self.send_response(status)
