@@ -69,7 +69,9 @@ class Admission(grpc.GenericRpcHandler):
         self._needs_token: set[str] = set()
         self._streams, self._probes = OpenStreams(), OpenStreams()
         self._empty: asyncio.Event | None = None
-        self._refuse_stranger = grpc.stream_stream_rpc_method_handler(self._turn_stranger_away)
+        self._refuse_stranger: Handler = grpc.stream_stream_rpc_method_handler(
+            self._turn_stranger_away
+        )
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """Take a service; the generated `add_…_to_server` functions call this."""

@@ -5,6 +5,7 @@ import ssl
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -57,8 +58,9 @@ class Certificates:
             given = latest
             return latest.configuration
 
+        fetcher: Any = fetch  # its type forgets that None says "no change"
         return grpc.dynamic_ssl_server_credentials(
-            given.configuration, fetch, self._authority is not None
+            given.configuration, fetcher, self._authority is not None
         )
 
     def context(self) -> ssl.SSLContext:
@@ -86,7 +88,9 @@ class Certificates:
 
     def _load(self) -> _Loaded:
         chain, key = _read(self._certificate, "certificate"), _read(self._key, "key")
-        authority = self._authority and _read(self._authority, "client_authority")
+        authority = None
+        if self._authority is not None:
+            authority = _read(self._authority, "client_authority")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
