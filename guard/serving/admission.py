@@ -66,12 +66,10 @@ class Admission(grpc.GenericRpcHandler):
         self._in_flight = 0
         metrics.in_flight.set_function(lambda: self._in_flight)
         self._handlers: dict[str, Handler] = {}
-        self._needs_token: set[str] = set()
+        self._strangers: dict[str, Handler] = {}
+        """What refuses those without a token, by the method that needs one."""
         self._streams, self._probes = OpenStreams(), OpenStreams()
         self._empty: asyncio.Event | None = None
-        self._refuse_stranger: Handler = grpc.stream_stream_rpc_method_handler(
-            self._turn_stranger_away
-        )
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
         """Take a service; the generated `add_…_to_server` functions call this."""
@@ -79,7 +77,8 @@ class Admission(grpc.GenericRpcHandler):
             path = f"/{service}/{name}"
             exemption = EXEMPTIONS.get(service, EXEMPTIONS.get(path))
             if self._tokens and exemption not in self._exempt:
-                self._needs_token.add(path)
+                refuse = self._observed(path, self._turn_stranger_away)
+                self._strangers[path] = grpc.stream_stream_rpc_method_handler(refuse)
             guarded = self._probe if exemption else self._guarded
             self._handlers[path] = with_behaviour(handler, guarded(path, handler))
 
@@ -88,10 +87,10 @@ class Admission(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> Handler | None:
         """Find what handles a call."""
-        if self._tokens is not None and details.method in self._needs_token:
+        if self._tokens is not None and (refuse := self._strangers.get(details.method)):
             bearer = self._tokens.bearer(details.invocation_metadata)
             if bearer is None:
-                return self._refuse_stranger
+                return refuse
             _bearer.set(bearer)
         return self._handlers.get(details.method)
 
@@ -115,6 +114,9 @@ class Admission(grpc.GenericRpcHandler):
             behaviour = self._counted(self._stream(inner, handler.request_streaming), None)
         else:
             behaviour = self._counted(inner, self._rates, timed=path in JUDGING)
+        return self._observed(path, behaviour)
+
+    def _observed(self, path: str, behaviour: Behaviour) -> Behaviour:
         for observer in self._observers:
             behaviour = observer(path, behaviour)
         return identified(behaviour)

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServ
 from guard.serving.access_log import logged
 from guard.serving.admission import Admission
 from guard.serving.behaviours import Observer
+from guard.serving.certificates import Certificates
 from guard.serving.config import ServeSettings
 from guard.serving.decoding import Decoders
 from guard.serving.guard_service import GuardService
@@ -57,10 +58,16 @@ def serve(bundle: Path, settings: ServeSettings) -> None:
     leave_on_signals()
     start_logging(settings.logs)
     metrics = Metrics()
+    tls = certificates(settings)
+    observers: list[Observer] = [logged] if settings.logs.access else []
     traces = Traces(settings.tracing) if settings.tracing.endpoint else None
+    if traces is not None:
+        observers.append(traces.observer)
+    admission = Admission(settings, metrics, observers)
+    warn_if_open(settings)
     model = HostedModel(bundle, settings, metrics)
     try:
-        asyncio.run(_Server(model, settings, metrics, traces).run())
+        asyncio.run(_Server(model, settings, metrics, admission, tls).run())
     finally:
         model.close(settings.shutdown.grace)
         if traces is not None:
@@ -73,21 +80,17 @@ class _Server:
         model: HostedModel,
         settings: ServeSettings,
         metrics: Metrics,
-        traces: Traces | None,
+        admission: Admission,
+        tls: Certificates | None,
     ) -> None:
         self._model, self._settings, self._metrics = model, settings, metrics
-        self._observers: list[Observer] = [logged] if settings.logs.access else []
-        if traces is not None:
-            self._observers.append(traces.observer)
+        self._admission, self._tls = admission, tls
         self._ready = False
         self._health = health.aio.HealthServicer()
 
     async def run(self) -> None:
         """Listen, wait for a signal, and drain."""
-        settings = self._settings
-        tls = certificates(settings)
-        admission = Admission(settings, self._metrics, self._observers)
-        warn_if_open(settings)
+        settings, tls, admission = self._settings, self._tls, self._admission
         decoders = Decoders(settings.decode_threads, settings.batching.queue)
         operations = OperationsServer(
             settings.host,
@@ -97,7 +100,7 @@ class _Server:
             tls if settings.tls.http else None,
         )
         try:
-            self._add_services(admission, decoders)
+            self._add_services(decoders)
             server = grpc.aio.server(options=options(settings))
             server.add_generic_rpc_handlers((admission,))
             ports = {"grpc": listen(server, settings.host, settings.grpc_port, tls)}
@@ -111,25 +114,26 @@ class _Server:
             log.info("stopping on %s", await stop)
             await self._report(False)
             await asyncio.sleep(settings.shutdown.notice)
-            await self._drain(admission, (server, *probes))
+            await self._drain(server)
+            for each in probes:
+                await each.stop(None)
         finally:
             operations.close()
             decoders.close()
 
-    async def _drain(self, admission: Admission, servers: tuple[grpc.aio.Server, ...]) -> None:
+    async def _drain(self, server: grpc.aio.Server) -> None:
         """Answer what was taken, within the grace period."""
         clock = asyncio.get_running_loop().time
         end = clock() + self._settings.shutdown.grace
         # Late calls are told UNAVAILABLE meanwhile; a server that just stopped would cancel them,
         # which callers do not take as a reason to try elsewhere.
-        await admission.close(end - clock())
+        await self._admission.close(end - clock())
         await asyncio.to_thread(self._model.close, max(0.0, end - clock()))
-        admission.dismiss_probes()
-        left = max(0.0, end - clock())
-        await asyncio.gather(*(server.stop(left) for server in servers))
+        self._admission.dismiss_probes()
+        await server.stop(max(0.0, end - clock()))
 
-    def _add_services(self, admission: Admission, decoders: Decoders) -> None:
-        models, metrics = Models([self._model]), self._metrics
+    def _add_services(self, decoders: Decoders) -> None:
+        models, metrics, admission = Models([self._model]), self._metrics, self._admission
         add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
             InferenceService(models, decoders, metrics, lambda: self._ready), admission
         )

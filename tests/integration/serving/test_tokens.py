@@ -97,7 +97,9 @@ def test_a_token_that_is_replaced_holds_no_longer(tiny_bundle: Path, tmp_path: P
     written = log.read_text()
     assert TOKEN not in written
     assert NEXT not in written
-    assert any(json.loads(line)["message"] == "request" for line in written.splitlines())
+    lines = [json.loads(line) for line in written.splitlines()]
+    statuses = [line["status"] for line in lines if line["message"] == "request"]
+    assert (statuses[0], statuses[-1]) == ("OK", "UNAUTHENTICATED")
 
 
 def test_a_flood_of_one_bearer_does_not_touch_another(tiny_bundle: Path, tmp_path: Path) -> None:
