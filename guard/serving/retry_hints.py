@@ -1,5 +1,7 @@
 """When a caller that was turned away should come again."""
 
+import math
+
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
@@ -41,7 +43,7 @@ def hint(message: str, seconds: float) -> tuple[tuple[str, str | bytes], ...]:
     detail = AnyMessage()
     detail.Pack(retry)
     status = Status(code=StatusCode.RESOURCE_EXHAUSTED.value[0], message=message, details=[detail])
-    milliseconds = str(max(1, round(seconds * 1e3)))
+    milliseconds = str(max(1, math.ceil(seconds * 1e3)))  # not a moment too early
     return (
         ("grpc-retry-pushback-ms", milliseconds),
         ("grpc-status-details-bin", status.SerializeToString()),

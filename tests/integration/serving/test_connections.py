@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from guard.client import GuardClient
 from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.protocol.guard_pb2_grpc import GuardServiceStub
 from tests.integration.serving.running import PATIENCE, SERVE, running
@@ -90,6 +91,16 @@ def test_a_message_over_the_limit_is_refused_and_the_server_lives_on(tiny_bundle
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         answer = check(pb.CheckRequest(tensor=TENSOR), timeout=PATIENCE)
         assert answer.verdict == pb.VALID
+
+
+def test_grpcs_own_retries_follow_the_hint(tiny_bundle: Path) -> None:
+    """The second of two calls is refused once, waits as long as it was told, and is taken."""
+    limits = ("--set=limits.requests_per_second=2", "--set=limits.burst=1")
+    with running(tiny_bundle, *limits) as server, GuardClient(server.grpc) as client:
+        verdicts = [client.check(image_of(0.5)).verdict for _ in range(2)]
+        assert verdicts == ["VALID", "VALID"]
+        refused = server.metrics()['cornerguard_rejected_total{reason="resource_exhausted"}']
+        assert refused == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
