@@ -38,7 +38,8 @@ class Tokens(Settings):
     """One token a line, of 16 characters or more, or `sha256:` and its hash in hexadecimal. None:
     no token is asked for. Read again when it changes."""
     exempt: tuple[Literal["health", "reflection"], ...] = ("health",)
-    """Services that need no token; the probes of Kubernetes cannot bring one."""
+    """What needs no token: `health` is grpc.health.v1.Health, ServerLive and ServerReady, since the
+    probes of Kubernetes cannot bring one; `reflection` tells everyone what can be called."""
 
 
 class Connections(Settings):
