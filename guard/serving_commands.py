@@ -1,6 +1,6 @@
 """The commands that bring a bundle to its clients: `serve`, `triton`, `kserve`."""
 
-import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -8,8 +8,9 @@ import typer
 
 from guard.bundle import load_bundle
 from guard.bundle_commands import BundleFolder, PublicKey
+from guard.given import from_flags
 from guard.progress import CONSOLE
-from guard.settings import Settings, load_settings, parse_settings
+from guard.settings import Settings, parse_settings
 from guard.toolchain import toolchain
 
 __all__ = ["app"]
@@ -34,23 +35,39 @@ def serve(
         int | None, typer.Option(help="Metrics and probes; 0 takes a free one.")
     ] = None,
     public_key: PublicKey = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a key: --set limits.pixels=1000000"
+        ),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print all settings as YAML, and end.")
+    ] = False,
 ) -> None:
     """Serve bundles over gRPC, with metrics and probes over HTTP, until SIGTERM.
 
-    SIGHUP loads bundles that were replaced; one that does not verify leaves the old one serving.
+    Settings come from --config, from the environment (CORNERGUARD_LIMITS__PIXELS=1000000 sets
+    limits.pixels), and from flags; the later win. SIGHUP loads bundles that were replaced; one
+    that does not verify leaves the old one serving.
     """
-    from guard.serving.config import ServeSettings
+    from guard.serving.configuration import as_yaml, serve_settings
+
+    flags = {
+        "host": host,
+        "name": name,
+        "grpc_port": grpc_port,
+        "http_port": http_port,
+        "public_key": public_key,
+    }
+    settings = serve_settings(config, flags, overrides or ())
+    if print_config:
+        typer.echo(as_yaml(settings), nl=False)
+        return
+    # gRPC's own lines, one for each failed handshake, are no JSON. It reads this when loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from guard.serving.server import serve as serve_bundles
 
-    settings = _settings(
-        ServeSettings,
-        config,
-        host=host,
-        name=name,
-        grpc_port=grpc_port,
-        http_port=http_port,
-        public_key=public_key,
-    )
     serve_bundles(bundles or (), settings)
 
 
@@ -122,14 +139,8 @@ def kserve(
     _tell(manifest)
 
 
-def _settings(kind: type[Kind], config: Path | None = None, **flags: Any) -> Kind:
-    """Read the settings from the file, if there is one, and the flags that were given."""
-    given = tuple(
-        f"{key}={json.dumps(flag, default=str)}" for key, flag in flags.items() if flag is not None
-    )
-    if config is None:
-        return parse_settings("", "the command line", kind, given)
-    return load_settings(config, kind, given)
+def _settings(kind: type[Kind], **flags: Any) -> Kind:
+    return parse_settings("", "the command line", kind, given=from_flags(flags))
 
 
 def _tell(written: Path) -> None:

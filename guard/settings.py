@@ -1,5 +1,6 @@
 """Settings that a person writes as YAML: read, checked, and every mistake named with its line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -7,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from guard.errors import BadInput, nearest
+from guard.given import Given, from_overrides
 
 __all__ = ["Settings", "load_settings", "parse_settings", "where"]
 
@@ -19,8 +21,12 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def load_settings(path: Path, kind: type[Kind], overrides: tuple[str, ...] = ()) -> Kind:
+def load_settings(
+    path: Path, kind: type[Kind], overrides: tuple[str, ...] = (), given: Sequence[Given] = ()
+) -> Kind:
     """Read a YAML file into `kind`; `overrides` are `a.b=value` and win over the file.
+
+    `given` does so too, the later over the earlier.
 
     Raises:
         BadInput: the file is missing or not YAML, a key is unknown, a value is not allowed.
@@ -30,11 +36,15 @@ def load_settings(path: Path, kind: type[Kind], overrides: tuple[str, ...] = ())
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise BadInput(f"{path}: cannot be read: {reason}") from None
-    return parse_settings(text, str(path), kind, overrides)
+    return parse_settings(text, str(path), kind, overrides, given)
 
 
 def parse_settings(
-    text: str, source: str, kind: type[Kind], overrides: tuple[str, ...] = ()
+    text: str,
+    source: str,
+    kind: type[Kind],
+    overrides: tuple[str, ...] = (),
+    given: Sequence[Given] = (),
 ) -> Kind:
     """Read YAML text into `kind`; `source` is what messages call the text."""
     try:
@@ -47,12 +57,13 @@ def parse_settings(
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise BadInput(f"{source}: a mapping of keys is wanted, this is a {type(values).__name__}")
-    for override in overrides:
-        _override(values, override)
+    given = (*from_overrides(overrides), *given)
+    for value in given:
+        _put(values, value)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise BadInput(_explain(error, node, source, kind)) from None
+        raise BadInput(_explain(error, node, source, kind, given)) from None
 
 
 def where(path: Path, key: str) -> str:
@@ -62,27 +73,28 @@ def where(path: Path, key: str) -> str:
     return f"{path}:{_line_of(node, parts)}: {key}"
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise BadInput(f"--set {override}: KEY=VALUE is wanted, such as --set seed=1")
-    *parents, last = key.split(".")
+def _put(values: dict[str, Any], given: Given) -> None:
+    *parents, last = given.key
     for parent in parents:
         inner = values.setdefault(parent, {})
         if not isinstance(inner, dict):
-            raise BadInput(f"--set {override}: {parent!r} is not a group of keys")
+            raise BadInput(f"{given.source}: {parent!r} is not a group of keys")
         values = inner
-    try:
-        values[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        values[last] = value
+    values[last] = given.value
 
 
-def _explain(error: ValidationError, node: yaml.Node | None, source: str, kind: type) -> str:
+def _explain(
+    error: ValidationError,
+    node: yaml.Node | None,
+    source: str,
+    kind: type,
+    given: Sequence[Given],
+) -> str:
     """Put the first mistake into one line: `recipe.yaml:7: fit.nu: …`."""
     first = error.errors(include_url=False)[0]
     location = [part for part in first["loc"] if not _is_union_branch(part)]
-    where = f"{source}:{_line_of(node, location)}"
+    givers = [value.source for value in given if _overlap(value.key, location)]
+    where = givers[-1] if givers else f"{source}:{_line_of(node, location)}"
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     if first["type"] == "extra_forbidden":
         known = _keys_at(kind, location[:-1])
@@ -93,6 +105,10 @@ def _explain(error: ValidationError, node: yaml.Node | None, source: str, kind: 
     value = "" if first["type"] == "value_error" else f", not {str(first['input'])[:60]!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: {path[1:]}: {message[:1].lower()}{message[1:]}{value}{more}"
+
+
+def _overlap(key: Sequence[str], location: Sequence[int | str]) -> bool:
+    return all(part == other for part, other in zip(key, location, strict=False))
 
 
 def _is_union_branch(part: int | str) -> bool:

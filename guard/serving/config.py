@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from guard.serving.model_settings import Batching, Instances
+from guard.serving.operations_settings import Connections, Logs, Tls, Tokens, Tracing
 from guard.settings import Settings
 
 __all__ = [
@@ -29,6 +30,12 @@ class Limits(Settings):
     """Most pixels of one image, read from its header before it is decoded."""
     stream_requests: int = Field(default=32, ge=1)
     """Most requests of one stream in hand; the next is read when the reader has taken an answer."""
+    in_flight: int | None = Field(default=None, ge=1)
+    """Most requests and open streams in hand; further ones are refused at once."""
+    requests_per_second: float | None = Field(default=None, gt=0)
+    """Of one client: the bearer of a token, else an address. In a stream each message counts."""
+    burst: int = Field(default=20, ge=1)
+    """How many requests a client that was silent may send at once, where their rate is limited."""
 
 
 class Shutdown(Settings):
@@ -68,11 +75,13 @@ class ServeSettings(Settings):
     """The settings of `cornerguard serve`."""
 
     host: str = "127.0.0.1"
-    """Address that is listened on; the connections are not encrypted."""
+    """Address that is listened on; connections are encrypted only where `tls` is set."""
     grpc_port: int = Field(default=8001, ge=0, le=65535)
     """Port of the gRPC services; 0 takes a free one."""
     http_port: int = Field(default=8002, ge=0, le=65535)
-    """Port of `/metrics`, `/livez` and `/readyz`; 0 takes a free one."""
+    """Port of `/metrics`, `/livez` and `/readyz`; 0 takes a free one. No tokens are asked for."""
+    probe_port: int | None = Field(default=None, ge=0, le=65535)
+    """A port for `grpc.health.v1.Health` alone, never encrypted: Kubernetes probes speak no TLS."""
     name: str | None = Field(default=None, min_length=1)
     """What clients call the bundle of the command line; by default the name of its folder."""
     models: Mapping[Annotated[str, StringConstraints(min_length=1)], ModelSettings] = Field({})
@@ -90,6 +99,11 @@ class ServeSettings(Settings):
     instances: Instances = Instances()
     shutdown: Shutdown = Shutdown()
     reload: Reload = Reload()
+    tls: Tls = Tls()
+    tokens: Tokens = Tokens()
+    connections: Connections = Connections()
+    logs: Logs = Logs()
+    tracing: Tracing = Tracing()
 
     def of_model(self, model: ModelSettings) -> "ServeSettings":
         """Return the settings that one model is served with."""

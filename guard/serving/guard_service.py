@@ -1,6 +1,5 @@
 """`guard.v1.GuardService`: typed verdicts."""
 
-import uuid
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.protocol.guard_pb2_grpc import GuardServiceServicer
 from guard.serving.rejections import answer
 from guard.serving.repository import Repository
+from guard.serving.request_ids import current
 from guard.serving.tensors import parse_raw
 from guard.serving.verdict import Verdict
 
@@ -44,7 +44,7 @@ class GuardService(GuardServiceServicer):
         manifest = model.manifest
         verdict = Verdict.of(judged, 0, manifest.class_names, manifest.layer_names)
         return pb.CheckResponse(
-            request_id=request.request_id or uuid.uuid4().hex,
+            request_id=request.request_id or current(),
             verdict=verdict.verdict,
             reason=verdict.reason,
             label=verdict.label,

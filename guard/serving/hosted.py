@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from guard.bundle import Bundle, load_bundle
 from guard.errors import BadInput
+from guard.serving import tracing
 from guard.serving.batching import Batcher
 from guard.serving.config import ServeSettings
 from guard.serving.graph import Graph, read_graph
@@ -115,10 +116,13 @@ class HostedModel:
         deadline = None if seconds is None else time.monotonic() + seconds
         request = self._batcher.submit(images, threshold, deadline, priority)
         try:
-            return await request.answer
+            judged = await request.answer
         except asyncio.CancelledError:
             self._batcher.drop(request)
             raise
+        ended = time.monotonic()
+        tracing.ran(request.since, max(request.since, ended - judged.seconds), ended)
+        return judged
 
     async def close(self, seconds: float) -> None:
         """Take no more requests, answer what waits, for so many seconds at most, and end."""

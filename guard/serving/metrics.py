@@ -6,6 +6,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from guard.serving.histograms import BatchHistogram
+from guard.serving.retry_hints import Pace
 from guard.serving.statistics import Statistics
 from guard.serving.verdict import UNVERIFIED, VERDICTS, Judged
 
@@ -37,13 +38,21 @@ DISCREPANCIES = (
 
 
 class Metrics:
-    """The server's metrics, in a registry of their own; every label takes few values."""
+    """The server's metrics, in a registry of their own; every label takes few values.
+
+    Attributes:
+        pace: how long requests take lately, for hints when to try again.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.ready = Gauge(
             "cornerguard_ready", "1 while requests are welcome.", registry=self.registry
         )
+        self.in_flight = Gauge(
+            "cornerguard_in_flight", "Requests and streams in hand.", registry=self.registry
+        )
+        self.pace = Pace()
         self.rejected = Counter(
             "cornerguard_rejected",
             "Requests turned away without a verdict, by gRPC status.",

@@ -1,25 +1,27 @@
 """Why a request is turned away without a verdict.
 
     Rejection (CornerguardError)
-    ├── UnknownModel   no such model is served
-    ├── NotAllowed     the operator does not let clients do this
-    ├── NotLoaded      the bundle of a model is refused, or cannot be run
-    ├── Overloaded     the queue is full
-    ├── Expired        the deadline passed while the request waited
-    ├── Unready        no worker of the model lives; one is being started
-    └── Stopping       the server takes no more requests
+    ├── UnknownModel      no such model is served
+    ├── NotAllowed        the operator does not let clients do this
+    ├── NotLoaded         the bundle of a model is refused, or cannot be run
+    ├── Overloaded        the queue is full, or the caller asks too often
+    ├── Expired           the deadline passed while the request waited
+    ├── Unready           no worker of the model lives; one is being started
+    ├── Stopping          the server takes no more requests
+    └── Unauthenticated   the caller brought no valid token
 
 A request that is wrong in itself raises `guard.errors.BadInput`.
 """
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import grpc
 
 from guard.errors import BadInput, CornerguardError
 from guard.serving.metrics import Metrics
+from guard.serving.retry_hints import hint
 
 __all__ = [
     "Expired",
@@ -28,10 +30,12 @@ __all__ = [
     "Overloaded",
     "Rejection",
     "Stopping",
+    "Unauthenticated",
     "UnknownModel",
     "Unready",
     "answer",
     "explain",
+    "turn_away",
 ]
 
 log = logging.getLogger(__name__)
@@ -64,9 +68,18 @@ class NotLoaded(Rejection):
 
 
 class Overloaded(Rejection):
-    """The queue is full; the caller may try again later."""
+    """The queue is full, or the caller asks too often; it may try again later.
+
+    Args:
+        message: what there is too much of.
+        seconds: when to try again; None for the time in which a queue such as now drains.
+    """
 
     status = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class Expired(Rejection):
@@ -87,6 +100,12 @@ class Stopping(Rejection):
     status = grpc.StatusCode.UNAVAILABLE
 
 
+class Unauthenticated(Rejection):
+    """The caller brought no valid token."""
+
+    status = grpc.StatusCode.UNAUTHENTICATED
+
+
 async def answer(
     handle: Callable[[Request, float | None], Awaitable[Response]],
     request: Request,
@@ -96,6 +115,8 @@ async def answer(
     """Await `handle(request, seconds left)`, and turn its errors into a gRPC status."""
     try:
         return await handle(request, context.time_remaining())
+    except Rejection as error:
+        await turn_away(context, error, metrics)
     except Exception as error:
         status, message = explain(error, metrics)
     await context.abort(status, message)
@@ -112,3 +133,15 @@ def explain(error: Exception, metrics: Metrics) -> tuple[grpc.StatusCode, str]:
         status, message = grpc.StatusCode.INTERNAL, "the server failed; its log says why"
     metrics.rejected.labels(status.name.lower()).inc()
     return status, message
+
+
+async def turn_away(
+    context: "grpc.aio.ServicerContext[Any, Any]", rejection: Rejection, metrics: Metrics
+) -> NoReturn:
+    """Count a rejection and end the call with it, with a hint when to come again where it helps."""
+    metrics.rejected.labels(rejection.status.name.lower()).inc()
+    message, trailing = str(rejection), tuple(context.trailing_metadata() or ())
+    if isinstance(rejection, Overloaded):
+        seconds = metrics.pace.wait() if rejection.seconds is None else rejection.seconds
+        trailing += hint(message, seconds)
+    await context.abort(rejection.status, message, trailing)

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -39,10 +39,14 @@ class Running(NamedTuple):
 
 
 @contextmanager
-def running(bundle: Path, *options: str) -> Iterator[Running]:
-    """Serve a bundle on free ports until the block ends."""
+def running(bundle: Path, *options: str, log: Path | None = None) -> Iterator[Running]:
+    """Serve a bundle on free ports until the block ends; `log` is a file for what it logs."""
     command = [*SERVE, str(bundle), *FREE_PORTS, *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with ExitStack() as stack:
+        errors = stack.enter_context(log.open("w")) if log else None
+        process = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        )
         try:
             assert process.stdout
             line = json.loads(process.stdout.readline())

@@ -168,6 +168,8 @@ def test_an_overloaded_server_refuses_at_once(tiny_bundle: Path, tmp_path: Path)
             with pytest.raises(grpc.RpcError, match="images wait") as caught:
                 GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=PATIENCE)
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            trailing = dict(caught.value.trailing_metadata())
+            assert int(trailing["grpc-retry-pushback-ms"]) >= 10
         rejected = server.metrics()['cornerguard_rejected_total{reason="resource_exhausted"}']
         assert rejected == 1
 
