@@ -1,6 +1,6 @@
 """What becomes of the frames of a stream as they come: sampled, skipped, late or repeated; lost.
 
-Frames are sampled uniformly by their capture times (see `guard.serving.voting` for the source): time
+Frames are sampled uniformly by their capture times (`guard.serving.voting` names the source): time
 is cut into intervals from the first frame on, and of each interval the frame that comes first is
 sampled. Nothing here looks at an image, so that a frame that is not sampled costs next to nothing.
 """
@@ -40,7 +40,7 @@ class Sampling:
 
 @dataclass
 class Counts:
-    """Frames since the stream began; the first six make up all that were received."""
+    """Frames since the stream began; together they are all that were received."""
 
     judged: int = 0
     """Sampled, judged and answered, UNVERIFIED ones included."""
@@ -55,8 +55,6 @@ class Counts:
     """Sampled, but given up for younger ones, because answers are taken or made too slowly."""
     waiting: int = 0
     """Sampled, and not answered yet."""
-    lost: int = 0
-    """Sequence numbers between the lowest and the highest that never came."""
 
 
 class Arrivals:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from guard.settings import Settings
 
-__all__ = ["Batching", "Limits", "ServeSettings", "Shutdown"]
+__all__ = ["Batching", "Limits", "ServeSettings", "Shutdown", "Streams"]
 
 
 class Limits(Settings):
@@ -25,6 +25,20 @@ class Batching(Settings):
     """Most images of one run, and of one request."""
     queue: int = Field(default=256, ge=1)
     """Most images that wait; further requests are refused at once."""
+
+
+class Streams(Settings):
+    """How streams of frames are watched, and what is kept of them."""
+
+    streams: int = Field(default=256, ge=1)
+    """Most streams that are known at once, connected or not; a further one is refused."""
+    idle: float = Field(default=60.0, gt=0)
+    """A connection without frames is ended, and a stream without connection is forgotten, after
+    so many seconds."""
+    waiting: int = Field(default=2, ge=1, le=64)
+    """Most sampled frames of one stream that wait to be judged; the oldest gives way."""
+    frame_seconds: float = Field(default=2.0, gt=0)
+    """A frame that waits longer for a run of the model is UNVERIFIED."""
 
 
 class Shutdown(Settings):
@@ -57,4 +71,5 @@ class ServeSettings(Settings):
     """Threads that decode JPEG and PNG files."""
     limits: Limits = Limits()
     batching: Batching = Batching()
+    streams: Streams = Streams()
     shutdown: Shutdown = Shutdown()

@@ -4,6 +4,8 @@
     ├── UnknownModel   no such model is served
     ├── Overloaded     the queue is full
     ├── Expired        the deadline passed while the request waited
+    ├── Silent         no frame came for too long
+    ├── Superseded     another connection took the stream over
     └── Stopping       the server takes no more requests
 
 A request that is wrong in itself raises `guard.errors.BadInput`.
@@ -18,7 +20,16 @@ import grpc
 from guard.errors import BadInput, CornerguardError
 from guard.serving.metrics import Metrics
 
-__all__ = ["Expired", "Overloaded", "Rejection", "Stopping", "UnknownModel", "answer"]
+__all__ = [
+    "Expired",
+    "Overloaded",
+    "Rejection",
+    "Silent",
+    "Stopping",
+    "Superseded",
+    "UnknownModel",
+    "answer",
+]
 
 log = logging.getLogger(__name__)
 Request = TypeVar("Request")
@@ -47,6 +58,18 @@ class Expired(Rejection):
     """The deadline passed while the request waited; it was not run."""
 
     status = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class Silent(Rejection):
+    """No frame came for too long; the stream is still known for a while."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class Superseded(Rejection):
+    """Another connection took the stream over."""
+
+    status = grpc.StatusCode.ABORTED
 
 
 class Stopping(Rejection):

@@ -75,6 +75,7 @@ class _Server:
             await self._report(False)
             await asyncio.sleep(settings.shutdown.notice)
             grace = settings.shutdown.grace
+            self._guard.close()
             # Late calls are told UNAVAILABLE while the queue empties; a server that just stopped
             # would cancel them, which callers do not take as a reason to try elsewhere.
             await asyncio.to_thread(self._model.close, grace)
@@ -87,11 +88,12 @@ class _Server:
         server = grpc.aio.server(options=self._options())
         models, metrics = Models([self._model]), self._metrics
         self._health = health.aio.HealthServicer()
+        self._guard = GuardService(models, decoders, self._settings.streams, metrics)
         add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
             InferenceService(models, decoders, metrics, lambda: self._ready), server
         )
         add_GuardServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            GuardService(models, decoders, metrics), server
+            self._guard, server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -100,8 +102,15 @@ class _Server:
 
     def _options(self) -> list[tuple[str, int]]:
         limit = self._settings.limits.message_bytes
-        # Without the last, a second server on the same port would silently take half the calls.
-        return [("grpc.max_receive_message_length", limit), ("grpc.so_reuseport", 0)]
+        return [
+            ("grpc.max_receive_message_length", limit),
+            # Else a second server on the same port would silently take half the calls.
+            ("grpc.so_reuseport", 0),
+            # A client that vanished without a word is noticed, and one that makes sure of the
+            # server while its stream is quiet is not taken for an attacker.
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ]
 
     def _listen(self, server: grpc.aio.Server) -> int:
         address = f"{self._settings.host}:{self._settings.grpc_port}"

@@ -1,14 +1,15 @@
 """Majority votes over the last frames of a stream, and an alarm with hysteresis.
 
-The method is that of W. Wu, "On the Robustness and Interpretability of Deep Learning Models" (2021),
-section 3.5: "After obtaining the video input from the car's cameras, we can uniformly sample some
-video frames from the video input at a pre-defined interval. Then we feed these frames into Deep
-Validation and acquire the final validation results by majority voting. If we observe several invalid
-sets of video frames, it implies that the self-driving car is running at risk, for example, under bad
-weather conditions. We then remind the driver to take control of the car to reduce danger."
+The method is that of W. Wu, "On the Robustness and Interpretability of Deep Learning Models"
+(2021), section 3.5: "After obtaining the video input from the car's cameras, we can uniformly
+sample some video frames from the video input at a pre-defined interval. Then we feed these frames
+into Deep Validation and acquire the final validation results by majority voting. If we observe
+several invalid sets of video frames, it implies that the self-driving car is running at risk, for
+example, under bad weather conditions. We then remind the driver to take control of the car to
+reduce danger."
 
-Here the sets overlap: each sampled frame closes a set of its own, the last `window` frames. "Several
-invalid sets" in a row are more frames not valid than a majority needs, so that one number,
+Here the sets overlap: each sampled frame closes a set of its own, the last `window` frames.
+"Several invalid sets" in a row are more frames not valid than a majority needs, so that one number,
 `raise_votes`, says how many.
 """
 
@@ -45,7 +46,7 @@ class Rules:
         if not 0 <= self.clear_votes < self.raise_votes <= self.window <= MOST_VOTES:
             raise BadInput(
                 f"clear_votes {self.clear_votes}, raise_votes {self.raise_votes}, window"
-                f" {self.window}: 0 <= clear_votes < raise_votes <= window <= {MOST_VOTES} is wanted"
+                f" {self.window}: 0 <= clear_votes < raise_votes <= window <= {MOST_VOTES} wanted"
             )
 
 

@@ -93,5 +93,5 @@ def test_a_stream_that_began_anew_is_told_so(stale: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("sampling", [(-1, 0), (0, -1), (LONGEST + 1, 0), (0, LONGEST + 1)])
 def test_samplings_that_cannot_be_are_refused(sampling: tuple[int, int]) -> None:
-    with pytest.raises(BadInput, match="_us: .* microseconds are allowed"):
+    with pytest.raises(BadInput, match=r"_us: .* microseconds are allowed"):
         Sampling(*sampling)
