@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from guard import check_command
 from guard.errors import BadInput, CornerguardError
 from guard.progress import CONSOLE
 from guard.settings import Settings, load_settings, parse_settings
@@ -46,11 +47,7 @@ PublicKey = Annotated[
     typer.Option(metavar="PEM", help="Refuse a bundle that was not signed with this one's key."),
 ]
 Kind = TypeVar("Kind", bound=Settings)
-Precision = Annotated[
-    str, typer.Option(metavar="TYPE", help="Which graph of the bundle: float32, float16, int8, …")
-]
 INTERRUPTED = 130
-VERDICT_STYLES = {"VALID": "green", "CORNER_CASE": "red", "UNVERIFIED": "yellow"}
 
 
 def _stage_command(name: str, text: str) -> None:
@@ -91,33 +88,7 @@ def demo(runs: Runs = Path("runs")) -> None:
     _toolchain("offline.demo").run_demo(runs)
 
 
-@app.command(epilog="Example: cornerguard check runs/demo/bundle photo.jpg")
-def check(
-    bundle: BundleFolder,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="JPEG or PNG files.")],
-    threshold: Annotated[float | None, typer.Option(help="Instead of the calibrated one.")] = None,
-    public_key: PublicKey = None,
-    precision: Precision = "float32",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """Give a verdict for each image: VALID, CORNER_CASE or UNVERIFIED."""
-    from guard.serving.local import check_images
-
-    table = Table("image", "verdict", "class", "confidence", "score", "p-value")
-    for path, verdict in check_images(bundle, images, threshold, public_key, precision):
-        if as_json:
-            sys.stdout.write(json.dumps({"image": str(path), **verdict.to_json()}) + "\n")
-            continue
-        style = VERDICT_STYLES[verdict.verdict]
-        figures = (verdict.confidence, verdict.score, verdict.p_value)
-        table.add_row(
-            escape(str(path)),
-            f"[{style}]{verdict.verdict}[/{style}]",
-            escape(verdict.class_name),
-            *(f"{figure:.4g}" for figure in figures),
-        )
-    if not as_json:
-        Console().print(table)
+app.add_typer(check_command.app)
 
 
 @app.command(epilog="Example: cornerguard verify runs/demo/bundle --public-key release.pem")

@@ -106,10 +106,10 @@ class Stream:
         """Let a frame vote, and return its answer."""
         self.counts.waiting -= 1
         self.counts.judged += 1
-        change = self._voting.cast(frame.capture_us, VERDICTS[check.verdict]).change
-        self._changes[change] += 1
+        vote = self._voting.cast(frame.capture_us, VERDICTS[check.verdict])
+        self._changes[vote.change] += 1
         answer = self.summary()
-        answer.alarm.change = pb.Alarm.Change.Value(change)
+        answer.alarm.change = pb.Alarm.Change.Value(vote.change)
         answer.frame.CopyFrom(
             pb.JudgedFrame(sequence=frame.sequence, capture_us=frame.capture_us, check=check)
         )
