@@ -21,6 +21,7 @@ app = typer.Typer()
 VERDICT_STYLES = {"VALID": "green", "CORNER_CASE": "red", "UNVERIFIED": "yellow"}
 PRECISION = "float32"
 SERVER = "With --server"
+SECONDS = 10.0
 
 
 @app.command(
@@ -51,8 +52,9 @@ def check(
         str, typer.Option(help=f"{SERVER}: which of its models, if it has several.")
     ] = "",
     timeout: Annotated[
-        float, typer.Option(min=0.001, help=f"{SERVER}: seconds for an image, with all retries.")
-    ] = 10.0,
+        float | None,
+        typer.Option(min=0.001, help=f"{SERVER}: seconds for an image, with all retries; 10."),
+    ] = None,
     tls: Annotated[
         bool, typer.Option("--tls", help=f"{SERVER}: encrypt; trust the system's authorities.")
     ] = False,
@@ -74,9 +76,9 @@ def check(
 ) -> None:
     """Give a verdict for each image: VALID, CORNER_CASE or UNVERIFIED."""
     if server is None:
-        given = (model, tls, ca, certificate, key, token_file, token_without_tls)
+        given = (model, timeout, tls, ca, certificate, key, token_file, token_without_tls)
         if any(given):
-            raise BadInput("check: model, TLS and token options are for --server HOST:PORT")
+            raise BadInput("check: model, timeout, TLS and token are options of --server HOST:PORT")
         if len(paths) < 2:
             raise BadInput("check: a BUNDLE and at least one IMAGE are wanted, or --server")
         from guard.serving.local import check_images
@@ -90,7 +92,7 @@ def check(
 
     credentials = Credentials(tls, ca, certificate, key, token_file, token_without_tls)
     with GuardClient(server, model, credentials) as client:
-        verdicts = client.check_many(paths, threshold, timeout)
+        verdicts = client.check_many(paths, threshold, timeout or SECONDS)
         _show(zip(paths, verdicts, strict=True), as_json)
 
 

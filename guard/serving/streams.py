@@ -109,7 +109,7 @@ class Stream:
         vote = self._voting.cast(frame.capture_us, VERDICTS[check.verdict])
         self._changes[vote.change] += 1
         answer = self.summary()
-        answer.alarm.change = pb.Alarm.Change.Value(vote.change)
+        answer.alarm.MergeFrom(pb.Alarm(change=vote.change))
         answer.frame.CopyFrom(
             pb.JudgedFrame(sequence=frame.sequence, capture_us=frame.capture_us, check=check)
         )
