@@ -133,7 +133,7 @@ class Connections:
             yield connection
         finally:
             connection.end(Stopping("the connection is closed"))
-            if self._connected[name] is connection:
+            if self._connected.get(name) is connection:  # else taken over
                 del self._connected[name]
                 expire = asyncio.get_running_loop().call_later
                 self._expiries[name] = expire(self._limits.idle, self._forget, name)

@@ -7,11 +7,12 @@ from guard.serving.verdict import UNVERIFIED, VERDICTS, Judged
 
 __all__ = ["Metrics", "ModelMetrics"]
 
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
-BATCHES = (1, 2, 4, 8, 16, 32, 64, 128)
-P_VALUES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1)
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+P_VALUES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 # Discrepancies are distances in a kernel's feature space: either sign, of any magnitude.
-DISCREPANCIES = (-10, -5, -2, -1, -0.5, -0.2, -0.1, -0.05, 0, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+MAGNITUDES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+DISCREPANCIES = (*(-size for size in reversed(MAGNITUDES)), 0.0, *MAGNITUDES)
 
 
 class Metrics:

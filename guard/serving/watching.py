@@ -88,7 +88,7 @@ class Watcher:
         except (BadInput, Rejection) as error:
             reason = str(error)
         except Exception:
-            log.exception("frame %s failed", request_id)
+            log.exception("frame %r failed", request_id)
             reason = "the server failed; its log says why"
         return pb.CheckResponse(
             request_id=request_id,

@@ -217,17 +217,22 @@ def test_an_unknown_model_is_not_found(channel: grpc.Channel) -> None:
     assert Camera(channel, stream="x", model="tinny").end()[0] == Status.NOT_FOUND
 
 
-def test_a_slow_reader_loses_frames_and_nothing_grows(channel: grpc.Channel) -> None:
-    """Answers that nobody reads stop the judging, not the reading, and no frame is unaccounted."""
-    frames = 3000
-    watched = Camera(channel, stream="slow", window=1000)
-    watched.send(*(frame(number) for number in range(frames)))
-    time.sleep(1)
-    answers = watched.finish()
+def test_a_slow_reader_loses_frames_and_nothing_grows(server: Running) -> None:
+    """Answers that nobody reads stop the judging, not the reading; every frame is accounted for."""
+    frames, narrow = 3000, [("grpc.http2.lookahead_bytes", 65536), ("grpc.http2.bdp_probe", 0)]
+    name = 'cornerguard_frames_total{fate="sampled"}'
+    before = server.metrics().get(name, 0)
+    with grpc.insecure_channel(server.grpc, narrow) as channel:
+        watched = Camera(channel, stream="slow")
+        watched.send(*(frame(number) for number in range(frames)))
+        deadline = time.monotonic() + PATIENCE
+        while server.metrics().get(name, 0) < before + frames:
+            assert time.monotonic() < deadline
+        answers = watched.finish()
     counts = answers[-1].counts
     assert received(counts) == frames
-    assert counts.judged == len(answers) - 2
-    assert counts.waiting == 0
+    assert (counts.judged, counts.waiting) == (len(answers) - 2, 0)
+    assert counts.dropped > frames / 2
     sequences = [each.frame.sequence for each in answers[1:-1]]
     assert sequences == sorted(set(sequences))
     assert sequences[-1] == frames - 1  # the newest is never the one that gives way
