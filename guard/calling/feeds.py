@@ -72,7 +72,7 @@ class AsyncFeed:
     async def _take(self, frames: AsyncIterable[Frame]) -> None:
         try:
             async for frame in frames:
-                await self._requests.put(frame.request())
+                await self._requests.put(await asyncio.to_thread(frame.request))
         except Exception as error:  # it is raised where the answers are awaited
             self.error = error
         await self._requests.put(None)

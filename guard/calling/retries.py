@@ -56,15 +56,21 @@ class Attempts:
         draw: Callable[[], float] = DRAW,
     ) -> None:
         self._retries, self._target, self._draw = retries, target, draw
-        self._worth, self._subject = worth, subject
-        self._end = time.monotonic() + seconds
+        self._worth, self._subject, self._seconds = worth, subject, seconds
+        self._end: float | None = time.monotonic() + seconds
         self._bound = retries.first
         self._last: grpc.RpcError | None = None
 
     @property
     def left(self) -> float:
         """Seconds that are left."""
-        return max(0.0, self._end - time.monotonic())
+        now = time.monotonic()
+        self._end = now + self._seconds if self._end is None else self._end
+        return max(0.0, self._end - now)
+
+    def renew(self) -> None:
+        """Let the time begin anew with the next failure; the waits go on growing."""
+        self._end = None
 
     def wait(self, error: grpc.RpcError) -> float:
         """Return how many seconds to wait before the next attempt.

@@ -107,27 +107,27 @@ class Session:
         self.settings = options.message(model)
         self.summary: Watched | None = None
         self._target, self._retries, self._seconds = target, retries, seconds
-        self._attempts = self._begin()
+        self._attempts: Attempts | None = None
 
     def read(self, response: pb.WatchResponse) -> Watched | None:
         """Return what is said of a frame; None for an answer that opens or sums up."""
-        self._attempts = self._begin()
         self.settings.restart = False
         if response.HasField("opened"):
+            if self._attempts is not None:  # a server that opens and falls over again is spared
+                self._attempts.renew()
             return None
-        watched = _watched(response)
+        self._attempts, watched = None, _watched(response)
         self.summary = watched if watched.verdict is None else None
         return None if watched.verdict is None else watched
 
     def wait(self, error: grpc.RpcError) -> float:
         """Return how many seconds to wait before connecting again; raises as `Attempts.wait`."""
+        if self._attempts is None:
+            # A stream has no deadline of its own: where it is exceeded, the server heard no frame
+            # for too long, and the next one may open a connection again.
+            worth = (*WORTH, grpc.StatusCode.DEADLINE_EXCEEDED)
+            self._attempts = Attempts(self._retries, self._target, self._seconds, worth)
         return self._attempts.wait(error)
-
-    def _begin(self) -> Attempts:
-        # A stream has no deadline of its own: where it is exceeded, the server heard no frame for
-        # too long, and the next one may open a connection again.
-        worth = (*WORTH, grpc.StatusCode.DEADLINE_EXCEEDED)
-        return Attempts(self._retries, self._target, self._seconds, worth)
 
 
 def _watched(response: pb.WatchResponse) -> Watched:

@@ -1,5 +1,7 @@
 """When a call is tried again: which codes, how long after, and what the server asks for."""
 
+import time
+
 import grpc
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -9,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guard.calling.retries import Attempts, Retries, hint
+from guard.calling.watching import Session, StreamOptions
 from guard.errors import BadInput, CornerguardError
+from guard.serving.protocol import guard_pb2 as pb
 
 Code = grpc.StatusCode
 
@@ -107,3 +111,50 @@ def test_where_the_time_ran_out_the_attempt_before_says_why() -> None:
         tried.wait(Refusal(Code.DEADLINE_EXCEEDED))
     with pytest.raises(CornerguardError, match="DEADLINE_EXCEEDED"):
         attempts().wait(Refusal(Code.DEADLINE_EXCEEDED))
+
+
+OPENED = pb.WatchResponse(opened=pb.Opened())
+JUDGED = pb.WatchResponse(frame=pb.JudgedFrame(sequence=1))
+
+
+def session() -> Session:
+    return Session(StreamOptions("front", restart=True), "", "here:1", Retries(1e-3, 0.01), 0.1)
+
+
+@pytest.mark.parametrize("heard", [OPENED, JUDGED], ids=["opened", "judged"])
+def test_a_stream_that_was_long_open_may_be_lost_again(heard: pb.WatchResponse) -> None:
+    """The time counts from when the server is away, not from when it was last heard."""
+    watching = session()
+    for code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE):
+        assert watching.wait(Refusal(code)) <= 0.01
+        watching.read(heard)
+        time.sleep(0.15)
+
+
+def test_a_server_that_stays_away_is_given_up() -> None:
+    watching = session()
+    watching.wait(Refusal(Code.UNAVAILABLE))
+    time.sleep(0.15)
+    with pytest.raises(CornerguardError, match="here:1: UNAVAILABLE"):
+        watching.wait(Refusal(Code.UNAVAILABLE))
+
+
+@pytest.mark.parametrize("code", [Code.ABORTED, Code.INVALID_ARGUMENT, Code.NOT_FOUND])
+def test_a_stream_that_was_refused_is_not_opened_again(code: Code) -> None:
+    with pytest.raises(CornerguardError):
+        session().wait(Refusal(code))
+
+
+def test_a_stream_is_restarted_once() -> None:
+    watching = session()
+    assert watching.settings.restart
+    assert watching.read(OPENED) is None
+    assert not watching.settings.restart
+
+
+def test_the_last_answer_sums_up() -> None:
+    watching = session()
+    judged = watching.read(JUDGED)
+    assert judged is not None
+    assert judged.sequence == 1
+    assert (watching.read(pb.WatchResponse()), watching.summary is not None) == (None, True)
