@@ -11,8 +11,25 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 P_VALUES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0)
 # Discrepancies are distances in a kernel's feature space: either sign, of any magnitude.
-MAGNITUDES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-DISCREPANCIES = (*(-size for size in reversed(MAGNITUDES)), 0.0, *MAGNITUDES)
+DISCREPANCIES = (
+    -10.0,
+    -5.0,
+    -2.0,
+    -1.0,
+    -0.5,
+    -0.2,
+    -0.1,
+    -0.05,
+    0.0,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+)
 
 
 class Metrics:
