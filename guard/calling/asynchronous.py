@@ -59,7 +59,10 @@ class AsyncGuardClient(Client[grpc.aio.Channel]):
     async def watch(
         self, frames: AsyncIterable[Frame], options: StreamOptions, timeout: float = AWAY_SECONDS
     ) -> AsyncIterator[Watched]:
-        """Yield what the server says of each frame that it samples; as `GuardClient.watch`."""
+        """Yield what the server says of each frame that it samples; as `GuardClient.watch`.
+
+        Whoever leaves the iterator before its end closes it, by `contextlib.aclosing` for one.
+        """
         feed, session = AsyncFeed(frames), self._session(options, timeout)
         done = False
         try:

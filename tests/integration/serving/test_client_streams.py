@@ -1,14 +1,16 @@
 """Streams by both clients: alarms, connections that are cut, sources that fail, early ends."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from guard.client import Frame, GuardClient, StreamOptions, Watched
+from guard.client import AsyncGuardClient, Frame, GuardClient, StreamOptions, Watched
 from guard.errors import BadInput, CornerguardError
 from guard.serving.arrivals import Counts
 from tests.integration.serving.clients import CLIENTS, Threaded
@@ -191,6 +193,27 @@ def test_a_stream_that_was_taken_over_is_not_taken_back(
     assert last.counts == Counts()
     assert len(ended) == 1
     assert "ABORTED" in ended[0]
+
+
+def test_an_async_iterator_that_is_closed_leaves_nothing_connected(server: Running) -> None:
+    async def camera() -> AsyncIterator[Frame]:
+        for sequence in range(10_000):
+            yield frame(sequence)
+            await asyncio.sleep(0.01)
+
+    async def leave() -> None:
+        options = StreamOptions("closed", restart=True)
+        async with AsyncGuardClient(server.grpc) as client:
+            async with aclosing(client.watch(camera(), options)) as answers:
+                async for watched in answers:
+                    assert watched.verdict is not None
+                    break
+            deadline = time.monotonic() + PATIENCE
+            while server.metrics()["cornerguard_streams"]:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.01)
+
+    asyncio.run(leave())
 
 
 def test_an_iterator_that_is_left_leaves_nothing_connected(server: Running) -> None:
