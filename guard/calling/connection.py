@@ -20,7 +20,8 @@ OPTIONS: Final = [
     ("grpc.min_reconnect_backoff_ms", 5_000),  # how long a server may take to open a connection
     # While a call is open, a connection that is dead without a word is noticed.
     ("grpc.keepalive_time_ms", 15_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # of a ping that was under way; a minute by default
     ("grpc.http2.max_pings_without_data", 0),
 ]
 
