@@ -1,9 +1,6 @@
 """Both clients against server processes: many images, servers that restart, overload, readiness."""
 
 import io
-import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +23,7 @@ from guard.serving.protocol.guard_pb2_grpc import (
 from tests.integration.serving.authorities import issue
 from tests.integration.serving.clients import CLIENTS, Threaded
 from tests.integration.serving.running import PATIENCE, Running, running
-from tests.unit.serving.tiny_bundle import image_of, write_bundle
+from tests.unit.serving.tiny_bundle import image_of
 
 LEVELS = {0.2: "VALID", 0.5: "VALID", 0.8: "CORNER_CASE", 1.0: "UNVERIFIED"}
 client_kinds = pytest.mark.parametrize("client", CLIENTS)
@@ -187,50 +184,3 @@ def test_no_token_is_sent_unless_given(client: type[Threaded]) -> None:
         client(f"127.0.0.1:{port}", credentials=local).check(b"x")
     assert "authorization" not in keeper.shown[0]
     assert keeper.shown[1]["authorization"] == "Bearer secret"
-
-
-def command(*arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "guard", "check", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-@pytest.mark.parametrize("form", [["--json"], []])
-def test_the_command_prints_the_same_by_a_server(
-    server: Running, tmp_path: Path, form: list[str]
-) -> None:
-    bundle, images = write_bundle(tmp_path / "tiny"), []
-    for level in LEVELS:
-        images.append(str(tmp_path / f"{level}.png"))
-        Path(images[-1]).write_bytes(png(level))
-    local = command(str(bundle), *images, *form)
-    remote = command("--server", server.grpc, "--model", "tiny", *images, *form)
-    assert local == remote
-    assert local[0] == 0
-    if form:
-        verdicts = [json.loads(line)["verdict"] for line in remote[1].splitlines()]
-        assert verdicts == list(LEVELS.values())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["photo.png"], 2, "a BUNDLE and at least one IMAGE are wanted, or --server"),
-        (["tiny", "photo.png", "--model", "x"], 2, "are options of --server"),
-        (["--server", "127.0.0.1:1", "--precision", "int8", "x.png"], 2, "the server's own"),
-        (["--server", "127.0.0.1:1", "none.png"], 2, "none.png: cannot be read"),
-        (["--server", "nowhere", "x.png"], 2, "HOST:PORT is wanted"),
-        (["--server", "127.0.0.1:1", "--timeout", "0.3", __file__], 1, "UNAVAILABLE"),
-        (["--server", "far.example:1", "--token-file", __file__, "x.png"], 2, "without TLS"),
-    ],
-)
-def test_the_commands_mistakes_are_one_line(arguments: list[str], code: int, message: str) -> None:
-    ended, output, errors = command(*arguments)
-    assert (ended, output) == (code, "")
-    assert message in errors
-    assert len(errors.splitlines()) == 1

@@ -1,72 +1,14 @@
 """Streams of frames against a server process, by the plain stub."""
 
-import queue
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import grpc
 import pytest
 
 from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.protocol.guard_pb2_grpc import GuardServiceStub
-from tests.integration.serving.running import PATIENCE, Running, running
-from tests.unit.serving.tiny_bundle import image_of
+from tests.integration.serving.camera import CORNER_CASE, SECOND, Camera, camera, frame
+from tests.integration.serving.running import PATIENCE
 
-VALID, CORNER_CASE, UNVERIFIED = 0.5, 0.8, 1.0
-SECOND = 1_000_000
 Status = grpc.StatusCode
-
-
-def frame(sequence: int, level: float = VALID, capture_us: int | None = None) -> pb.Frame:
-    tensor = pb.Tensor(datatype="FP32", shape=[3, 8, 8], data=image_of(level).tobytes())
-    at = sequence * SECOND if capture_us is None else capture_us
-    return pb.Frame(sequence=sequence, capture_us=at, tensor=tensor)
-
-
-class Camera:
-    """One connection: sends on demand, and reads on demand."""
-
-    def __init__(self, channel: grpc.Channel, **settings: object) -> None:
-        self._requests: queue.Queue[pb.WatchRequest | None] = queue.Queue()
-        self._requests.put(pb.WatchRequest(settings=pb.WatchSettings(**settings)))
-        requests = iter(self._requests.get, None)
-        self.call = GuardServiceStub(channel).Watch(requests, timeout=PATIENCE)
-
-    def send(self, *frames: pb.Frame) -> None:
-        for each in frames:
-            self._requests.put(pb.WatchRequest(frame=each))
-
-    def ask(self, each: pb.Frame) -> pb.WatchResponse:
-        self.send(each)
-        return next(self.call)
-
-    def finish(self) -> list[pb.WatchResponse]:
-        """Close this side and return the answers that are left."""
-        self._requests.put(None)
-        return list(self.call)
-
-    def end(self) -> tuple[grpc.StatusCode, str]:
-        """Return the status with which the server ends the stream."""
-        with pytest.raises(grpc.RpcError):
-            list(self.call)
-        self._requests.put(None)
-        return self.call.code(), self.call.details()
-
-
-@contextmanager
-def camera(channel: grpc.Channel, **settings: object) -> Iterator[Camera]:
-    made = Camera(channel, **settings)
-    try:
-        yield made
-    finally:
-        made.finish()
-
-
-def received(counts: pb.FrameCounts) -> int:
-    return sum(value for field, value in counts.ListFields() if field.name != "lost")
 
 
 def test_frames_vote_and_move_the_alarm(channel: grpc.Channel) -> None:
@@ -215,69 +157,3 @@ def test_messages_out_of_order_are_named(
 
 def test_an_unknown_model_is_not_found(channel: grpc.Channel) -> None:
     assert Camera(channel, stream="x", model="tinny").end()[0] == Status.NOT_FOUND
-
-
-def test_a_slow_reader_loses_frames_and_nothing_grows(server: Running) -> None:
-    """Answers that nobody reads stop the judging, not the reading; every frame is accounted for."""
-    frames, narrow = 3000, [("grpc.http2.lookahead_bytes", 65536), ("grpc.http2.bdp_probe", 0)]
-    name = 'cornerguard_frames_total{fate="sampled"}'
-    before = server.metrics().get(name, 0)
-    with grpc.insecure_channel(server.grpc, narrow) as channel:
-        watched = Camera(channel, stream="slow")
-        watched.send(*(frame(number) for number in range(frames)))
-        deadline = time.monotonic() + PATIENCE
-        while server.metrics().get(name, 0) < before + frames:
-            assert time.monotonic() < deadline
-        answers = watched.finish()
-    counts = answers[-1].counts
-    assert received(counts) == frames
-    assert (counts.judged, counts.waiting) == (len(answers) - 2, 0)
-    assert counts.dropped > frames / 2
-    sequences = [each.frame.sequence for each in answers[1:-1]]
-    assert sequences == sorted(set(sequences))
-    assert sequences[-1] == frames - 1  # the newest is never the one that gives way
-
-
-@pytest.fixture
-def strict(tiny_bundle: Path, tmp_path: Path) -> Iterator[Running]:
-    settings = tmp_path / "serve.yaml"
-    settings.write_text("streams: {streams: 2, idle: 0.5}\nshutdown: {grace: 30}\n")
-    with running(tiny_bundle, "--config", str(settings)) as server:
-        yield server
-
-
-def test_streams_are_bounded_expire_and_end_with_the_server(strict: Running) -> None:
-    with grpc.insecure_channel(strict.grpc) as channel:
-        one, two = (Camera(channel, stream=name) for name in ("one", "two"))
-        assert not next(one.call).opened.resumed
-        assert not next(two.call).opened.resumed
-        assert strict.metrics()["cornerguard_streams"] == 2
-        assert Camera(channel, stream="three").end()[0] == Status.RESOURCE_EXHAUSTED
-        for silent in (one, two):
-            code, details = silent.end()
-            assert (code, "no frame came" in details) == (Status.DEADLINE_EXCEEDED, True)
-        deadline = time.monotonic() + PATIENCE
-        while True:  # both are known, though not connected, for another half second
-            third = Camera(channel, stream="three")
-            try:
-                assert not next(third.call).opened.resumed
-                break
-            except grpc.RpcError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        assert third.ask(frame(1)).counts.judged == 1
-        strict.process.send_signal(signal.SIGTERM)
-        assert third.end()[0] == Status.UNAVAILABLE
-        assert strict.process.wait(PATIENCE) == 0
-
-
-def test_clients_that_vanish_leave_nothing_connected(strict: Running) -> None:
-    for number in range(3):
-        with grpc.insecure_channel(strict.grpc) as channel:
-            vanishing = Camera(channel, stream="vanishing")
-            next(vanishing.call)
-            vanishing.send(*(frame(count) for count in range(number, number + 50)))
-    deadline = time.monotonic() + PATIENCE
-    while strict.metrics()["cornerguard_streams"]:
-        assert time.monotonic() < deadline
-    assert strict.process.poll() is None
