@@ -50,7 +50,7 @@ def test_the_command_prints_the_same_by_a_server(
         (["--server", "127.0.0.1:1", "--precision", "int8", "x.png"], 2, "the server's own"),
         (["--server", "127.0.0.1:1", "none.png"], 2, "none.png: cannot be read"),
         (["--server", "nowhere", "x.png"], 2, "HOST:PORT is wanted"),
-        (["--server", "127.0.0.1:1", "--timeout", "0.3", __file__], 1, "UNAVAILABLE"),
+        (["--server", "127.0.0.1:1", "--timeout", "2", __file__], 1, "UNAVAILABLE"),
         (["--server", "far.example:1", "--token-file", __file__, "x.png"], 2, "without TLS"),
     ],
 )

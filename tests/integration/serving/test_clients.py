@@ -57,7 +57,7 @@ def test_errors_name_the_file(client: type[Threaded], server: Running, tmp_path:
     with pytest.raises(BadInput, match=r"none\.png: cannot be read"):
         client(server.grpc).check(tmp_path / "none.png")
     with pytest.raises(CornerguardError, match=r"127\.0\.0\.1:1: UNAVAILABLE") as caught:
-        client("127.0.0.1:1").check(png(0.5), timeout=0.5)
+        client("127.0.0.1:1").check(png(0.5), timeout=2.0)
     assert "\n" not in str(caught.value)
 
 
@@ -170,7 +170,7 @@ def test_mutual_tls_with_a_token(client: type[Threaded], tmp_path: Path) -> None
             Credentials(tls=True, certificate=certificate, key=key),
             Credentials(),
         ):
-            with pytest.raises(CornerguardError, match="UNAVAILABLE"):
+            with pytest.raises(CornerguardError, match=r"UNAVAILABLE|DEADLINE_EXCEEDED"):
                 client(f"localhost:{port}", credentials=wrong).check(b"x", timeout=0.5)
     assert len(keeper.shown) == 1
 
