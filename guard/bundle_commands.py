@@ -1,6 +1,5 @@
-"""The commands that look at a bundle: `check`, `verify`, `inspect`."""
+"""The commands that look at a bundle: `verify`, `inspect`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -24,39 +23,6 @@ PublicKey = Annotated[
     Path | None,
     typer.Option(metavar="PEM", help="Refuse a bundle that was not signed with this one's key."),
 ]
-VERDICT_STYLES = {"VALID": "green", "CORNER_CASE": "red", "UNVERIFIED": "yellow"}
-
-
-@app.command(epilog="Example: cornerguard check runs/demo/bundle photo.jpg")
-def check(
-    bundle: BundleFolder,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="JPEG or PNG files.")],
-    threshold: Annotated[float | None, typer.Option(help="Instead of the calibrated one.")] = None,
-    public_key: PublicKey = None,
-    precision: Annotated[
-        str,
-        typer.Option(metavar="TYPE", help="Which graph of the bundle: float32, float16, int8, …"),
-    ] = "float32",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """Give a verdict for each image: VALID, CORNER_CASE or UNVERIFIED."""
-    from guard.serving.local import check_images
-
-    table = Table("image", "verdict", "class", "confidence", "score", "p-value")
-    for path, verdict in check_images(bundle, images, threshold, public_key, precision):
-        if as_json:
-            typer.echo(json.dumps({"image": str(path), **verdict.to_json()}))
-            continue
-        style = VERDICT_STYLES[verdict.verdict]
-        figures = (verdict.confidence, verdict.score, verdict.p_value)
-        table.add_row(
-            escape(str(path)),
-            f"[{style}]{verdict.verdict}[/{style}]",
-            escape(verdict.class_name),
-            *(f"{figure:.4g}" for figure in figures),
-        )
-    if not as_json:
-        Console().print(table)
 
 
 @app.command(epilog="Example: cornerguard verify runs/demo/bundle --public-key release.pem")

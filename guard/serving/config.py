@@ -18,6 +18,7 @@ __all__ = [
     "Reload",
     "ServeSettings",
     "Shutdown",
+    "Streams",
 ]
 
 
@@ -36,6 +37,20 @@ class Limits(Settings):
     """Of one client: the bearer of a token, else an address. In a stream each message counts."""
     burst: int = Field(default=20, ge=1)
     """How many requests a client that was silent may send at once, where their rate is limited."""
+
+
+class Streams(Settings):
+    """How streams of frames are watched, and what is kept of them."""
+
+    streams: int = Field(default=256, ge=1)
+    """Most streams that are known at once, connected or not; a further one is refused."""
+    idle: float = Field(default=60.0, gt=0)
+    """A connection without frames is ended, and a stream without connection is forgotten, after
+    so many seconds."""
+    waiting: int = Field(default=2, ge=1, le=64)
+    """Most sampled frames of one stream that wait to be judged; the oldest gives way."""
+    frame_seconds: float = Field(default=2.0, gt=0)
+    """A frame that waits longer for a run of the model is UNVERIFIED."""
 
 
 class Shutdown(Settings):
@@ -97,6 +112,7 @@ class ServeSettings(Settings):
     limits: Limits = Limits()
     batching: Batching = Batching()
     instances: Instances = Instances()
+    streams: Streams = Streams()
     shutdown: Shutdown = Shutdown()
     reload: Reload = Reload()
     tls: Tls = Tls()

@@ -65,6 +65,21 @@ class Metrics:
             ["model", "outcome"],
             registry=self.registry,
         )
+        self.streams = Gauge(
+            "cornerguard_streams", "Streams that are connected.", registry=self.registry
+        )
+        self.frames = Counter(
+            "cornerguard_frames",
+            "Frames of streams, by what became of them.",
+            ["fate"],
+            registry=self.registry,
+        )
+        self.alarms = Counter(
+            "cornerguard_alarms",
+            "Alarms of streams that were raised and cleared.",
+            ["change"],
+            registry=self.registry,
+        )
         self._info = Gauge(
             "cornerguard_bundle_info",
             "1 for each bundle that is served.",

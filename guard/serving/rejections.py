@@ -7,6 +7,8 @@
     ├── Overloaded        the queue is full, or the caller asks too often
     ├── Expired           the deadline passed while the request waited
     ├── Unready           no worker of the model lives; one is being started
+    ├── Silent            no frame came for too long
+    ├── Superseded        another connection took the stream over
     ├── Stopping          the server takes no more requests
     └── Unauthenticated   the caller brought no valid token
 
@@ -29,7 +31,9 @@ __all__ = [
     "NotLoaded",
     "Overloaded",
     "Rejection",
+    "Silent",
     "Stopping",
+    "Superseded",
     "Unauthenticated",
     "UnknownModel",
     "Unready",
@@ -92,6 +96,18 @@ class Unready(Rejection):
     """No worker of the model lives, and has not for a while; one is being started."""
 
     status = grpc.StatusCode.UNAVAILABLE
+
+
+class Silent(Rejection):
+    """No frame came for too long; the stream is still known for a while."""
+
+    status = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class Superseded(Rejection):
+    """Another connection took the stream over."""
+
+    status = grpc.StatusCode.ABORTED
 
 
 class Stopping(Rejection):

@@ -119,7 +119,11 @@ class Verdict:
     def of(
         cls, judged: Judged, index: int, classes: tuple[str, ...], layers: tuple[str, ...]
     ) -> "Verdict":
-        """Gather image `index` of `judged`, with the names of its class and layers."""
+        """Gather image `index` of `judged`, with the names of its class and layers.
+
+        All figures are those of float32, as the wire has them: a verdict given here and one that
+        came from a server are equal.
+        """
         outputs = judged.outputs
         label = int(outputs.label[index])
         return cls(
@@ -129,7 +133,7 @@ class Verdict:
             confidence=_softmax_at(outputs.logits[index], label),
             score=float(outputs.score[index]),
             p_value=float(outputs.p_value[index]),
-            threshold=judged.threshold,
+            threshold=float(np.float32(judged.threshold)),
             discrepancy=dict(zip(layers, outputs.discrepancy[index].tolist(), strict=True)),
             reason=judged.reason(index),
         )
@@ -170,4 +174,4 @@ def _softmax_at(logits: NDArray[np.float32], label: int) -> float:
     if not 0 <= label < len(logits) or not np.isfinite(logits).all():
         return float("nan")
     powers = np.exp(logits.astype(np.float64) - logits.max())
-    return float(powers[label] / powers.sum())
+    return float(np.float32(powers[label] / powers.sum()))

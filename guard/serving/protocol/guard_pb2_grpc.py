@@ -39,6 +39,11 @@ class GuardServiceStub:
                 request_serializer=guard_dot_serving_dot_protocol_dot_guard__pb2.CheckRequest.SerializeToString,
                 response_deserializer=guard_dot_serving_dot_protocol_dot_guard__pb2.CheckResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.stream_stream(
+                '/guard.v1.GuardService/Watch',
+                request_serializer=guard_dot_serving_dot_protocol_dot_guard__pb2.WatchRequest.SerializeToString,
+                response_deserializer=guard_dot_serving_dot_protocol_dot_guard__pb2.WatchResponse.FromString,
+                _registered_method=True)
 
 
 class GuardServiceServicer:
@@ -55,6 +60,31 @@ class GuardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request_iterator, context):
+        """Watch the frames of a camera: sample them at an interval, judge the samples, let the last of
+        them vote, and raise an alarm while too many are not VALID.
+
+        The first message has the settings, every other one a frame; the client ends the stream by
+        closing its side. The first answer has `opened`; then each frame that was sampled is answered,
+        in the order in which they came; the last answer sums up and has no `frame`. Frames that are
+        not sampled are neither decoded nor answered, but counted, and each answer has the counts.
+
+        A sampled frame that cannot be judged (damaged, of a wrong size, server overloaded) does not
+        end the stream: it is UNVERIFIED, with the reason, and votes as not valid. Whoever sends faster
+        than frames are judged, or does not read the answers, loses the oldest samples that wait.
+
+        A stream is known by its id for some time after its connection is lost: with the same id and
+        settings it goes on where it was. A second connection with the id of a living one takes over,
+        because a client whose network failed is back before the server can know; the first one ends.
+
+        INVALID_ARGUMENT: the messages or settings are not allowed. NOT_FOUND: no such model.
+        RESOURCE_EXHAUSTED: too many streams. ABORTED: another connection took over.
+        DEADLINE_EXCEEDED: no frame came for too long. UNAVAILABLE: the server stops; go elsewhere.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GuardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +92,11 @@ def add_GuardServiceServicer_to_server(servicer, server):
                     servicer.Check,
                     request_deserializer=guard_dot_serving_dot_protocol_dot_guard__pb2.CheckRequest.FromString,
                     response_serializer=guard_dot_serving_dot_protocol_dot_guard__pb2.CheckResponse.SerializeToString,
+            ),
+            'Watch': grpc.stream_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=guard_dot_serving_dot_protocol_dot_guard__pb2.WatchRequest.FromString,
+                    response_serializer=guard_dot_serving_dot_protocol_dot_guard__pb2.WatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +126,33 @@ class GuardService:
             '/guard.v1.GuardService/Check',
             guard_dot_serving_dot_protocol_dot_guard__pb2.CheckRequest.SerializeToString,
             guard_dot_serving_dot_protocol_dot_guard__pb2.CheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/guard.v1.GuardService/Watch',
+            guard_dot_serving_dot_protocol_dot_guard__pb2.WatchRequest.SerializeToString,
+            guard_dot_serving_dot_protocol_dot_guard__pb2.WatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
