@@ -29,8 +29,9 @@ class Generator(NamedTuple):
             CornerguardError: a request failed.
         """
         self._tell(order)
-        self._hear()  # that it started
+        self._hear()  # that it is warm
         batches, images, cpu = *self._batches(), self.server.tree.cpu_seconds()
+        self._tell({})
         figures = self._hear()
         cpu = self.server.tree.cpu_seconds() - cpu
         if figures["errors"]:

@@ -11,9 +11,9 @@ them, raw. Every line of the standard input is a JSON object that asks for one m
   and none waits for another's answer. Latency counts from when a request was due, so that a slow
   generator does not hide a slow server.
 
-After a warm-up it answers `{"started": true}`, then, when every request was answered, the figures.
-No request is in flight at either line, so the CPU time of a server between the two is that of
-`requests`.
+After a warm-up it answers `{"warm": true}` and waits for a line; then, when every request was
+answered, it gives the figures. No request is in flight at either time, so the CPU time that a
+server uses between the two is that of `requests`.
 """
 
 import asyncio
@@ -105,7 +105,8 @@ async def _measure(
     clients = _Clients(target, model, inputs, order.get("clients", CONNECTIONS))
     await clients.closed(WARM_UP, None)
     clients.latencies, clients.errors = [], {}
-    _say({"started": True})
+    _say({"warm": True})
+    sys.stdin.readline()
     begin, cpu = time.perf_counter(), time.process_time()
     if "rate" in order:
         await clients.open(order["rate"], order["seconds"], order["seed"])

@@ -22,7 +22,9 @@ from tests.benchmarks.served_models import ServedModel
 __all__ = ["Server", "cornerguard", "mlserver", "mlserver_environment"]
 
 PATIENCE = 120.0
-MLSERVER = ("mlserver==1.7.1", "onnxruntime")
+MLSERVER = ("mlserver==1.7.1", "onnxruntime", "uvloop<0.22")
+"""With a newer uvloop its worker processes do not start."""
+REPORTED = ("mlserver", "onnxruntime", "grpcio", "uvloop")
 BATCHING = {"max_batch_size": 32, "max_batch_time": 0.005}
 
 
@@ -129,10 +131,12 @@ def mlserver_environment(folder: Path) -> dict[str, str]:
         install = [str(python), "-m", "pip", "install", "--quiet", *MLSERVER]
         subprocess.run(install, check=True)
     code = (
-        "import json, importlib.metadata as m;"
-        "print(json.dumps({n: m.version(n) for n in ('mlserver', 'onnxruntime', 'grpcio')}))"
+        "import json, sys, importlib.metadata as m;"
+        "print(json.dumps({name: m.version(name) for name in sys.argv[1:]}))"
     )
-    asked = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True)
+    asked = subprocess.run(
+        [str(python), "-c", code, *REPORTED], check=True, capture_output=True, text=True
+    )
     versions: dict[str, str] = json.loads(asked.stdout)
     return versions
 
