@@ -1,7 +1,7 @@
 """What serving costs beside inference, and beside MLServer.
 
     python -m tests.benchmarks.serving [--only NAME] [--rounds 5] [--seconds 5] [--requests 100000]
-        [--config FILE] [--environment FOLDER] [--workers 0] [--save FILE]
+        [--config FILE] [--environment FOLDER] [--workers 1] [--save FILE]
 
 Two guarded networks (`tests.benchmarks.served_models`), one image a request as raw FP32 over
 loopback. Three processes take turns, and share the machine's cores with the load generator
@@ -60,7 +60,7 @@ def main(
     requests: Annotated[int, typer.Option(min=1000, help="Over which memory may grow.")] = 100_000,
     config: Annotated[Path | None, typer.Option(help="Settings of cornerguard's server.")] = None,
     environment: Annotated[Path, typer.Option(help="MLServer's.")] = ENVIRONMENT,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that infer in MLServer.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that infer in MLServer.")] = 1,
     save: Path | None = None,
 ) -> None:
     """Run the benchmark, print its figures, and write them to `save`."""
