@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -56,16 +56,19 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def cornerguard(bundle: Path, config: Path | None, *flags: str) -> Iterator[Server]:
-    """Serve a bundle on free ports until the block ends.
+def cornerguard(
+    bundle: Path, config: Path | None, log: int | IO[str] | None = None
+) -> Iterator[Server]:
+    """Serve a bundle on free ports until the block ends; `log` takes its standard error.
 
     Raises:
         CornerguardError: it ended before it was ready.
     """
-    command = [sys.executable, "-m", "guard", "serve", str(bundle), "--grpc-port", "0", *flags]
+    command = [sys.executable, "-m", "guard", "serve", str(bundle), "--grpc-port", "0"]
     command += ["--http-port", "0", *(() if config is None else ("--config", str(config)))]
     begin = time.perf_counter()
-    with _ended(subprocess.Popen(command, stdout=subprocess.PIPE, text=True)) as process:
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    with _ended(started) as process:
         assert process.stdout
         line = process.stdout.readline()
         if not line:
