@@ -30,7 +30,9 @@ class Ledger:
 
     Attributes:
         counts: of `requests`, `answered`, `refused` (RESOURCE_EXHAUSTED), `lost`, `answered_twice`,
-            `wrong`, `unverified`; after the signal to stop, `refused_stopping`.
+            `wrong`, `unverified`; after the signal to stop, `refused_stopping` and
+            `cancelled_stopping`.
+        lost_by: the lost ones by status.
         examples: a few of what went wrong, in words.
         stopped: when the server was told to stop, by `time.monotonic()`.
     """
@@ -41,6 +43,7 @@ class Ledger:
         self._next = 0
         self._refused_after: list[float] = []
         self.counts: Counter[str] = Counter()
+        self.lost_by: Counter[str] = Counter()
         self.examples: list[str] = []
         self.stopped = float("inf")
 
@@ -66,8 +69,8 @@ class Ledger:
     def failed(self, number: int, status: str, details: str) -> None:
         """Close a request with the status that it got instead of an answer.
 
-        A full queue refuses. A server that was told to stop may refuse what reaches it after that;
-        what it had by then is lost.
+        A full queue refuses. A server that was told to stop may refuse whatever it did not take,
+        and cut off what was sent after that; what it had by then is lost.
         """
         sent = self._open.pop(number, None)
         if sent is None:
@@ -77,9 +80,12 @@ class Ledger:
             self._refused_after.append(time.monotonic() - sent)
         elif status == "UNAVAILABLE" and _never_taken(details) and time.monotonic() > self.stopped:
             self.counts["refused_stopping"] += 1
+        elif status == "CANCELLED" and sent > self.stopped:
+            self.counts["cancelled_stopping"] += 1
         else:
-            at = "" if self.stopped == float("inf") else f", {sent - self.stopped:+.2f} s from stop"
-            self._count("lost", f"request {number}: {status}: {details[:200]}{at}")
+            late = time.monotonic() > self.stopped
+            self.lost_by[f"{status} after the signal" if late else status] += 1
+            self._count("lost", f"request {number}: {status}: {details[:200]}")
 
     def forget(self, number: int) -> None:
         """Close a request that its client gave up."""

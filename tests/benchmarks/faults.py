@@ -10,9 +10,10 @@ protobuf or no image, leave in the middle of a stream, or do not read their answ
 server is told to stop under load.
 
 - `requests`, of which `answered`, `refused` (RESOURCE_EXHAUSTED: the queue was full), `given_up` by
-  their clients, `refused_stopping` (UNAVAILABLE after SIGTERM, and said not to have been taken);
+  their clients, `refused_stopping` (UNAVAILABLE after SIGTERM, and said not to have been taken),
+  `cancelled_stopping` (sent after SIGTERM, and CANCELLED, as gRPC does to what no handler had);
 - `refused_ms`: how soon the queue refused, median and 99th percentile;
-- `lost`: any other end; `answered_twice`; `wrong`: a label, score or verdict other than the direct
+- `lost`: any other end, and `lost_by` status; `answered_twice`; `wrong`: a label, score or verdict other than the direct
   run's. An image that is UNVERIFIED is counted as such, and is not wrong;
 - `crashes`: whether the server ended before it was told to, or otherwise than with 0 afterwards;
 - `memory_growth`: of all its processes, the median of the last fifth of the time over that of the
@@ -111,13 +112,15 @@ async def faults(
     ledger.close()
     fifth = max(1, len(memory) // 5)
     early, late = (statistics.median(part) for part in (memory[fifth : 2 * fifth], memory[-fifth:]))
-    kinds = ("requests", "answered", "refused", "given_up", "refused_stopping", "unverified")
+    kinds = ("requests", "answered", "unverified", "refused", "given_up")
+    stopping = ("refused_stopping", "cancelled_stopping")
     bad = ("lost", "answered_twice", "wrong")
     return {
         "seconds": seconds,
         "capacity_per_s": round(capacity),
         "images": len(known),
-        **{kind: ledger.counts[kind] for kind in (*kinds, *bad)},
+        **{kind: ledger.counts[kind] for kind in (*kinds, *stopping, *bad)},
+        "lost_by": dict(ledger.lost_by),
         "refused_ms": ledger.refused_ms(),
         "crashes": int(crashed or code != 0),
         "memory_growth": round(late / early - 1, 4),
