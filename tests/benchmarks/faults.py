@@ -13,8 +13,8 @@ server is told to stop under load.
   their clients, `refused_stopping` (UNAVAILABLE after SIGTERM, and said not to have been taken),
   `cancelled_stopping` (sent after SIGTERM, and CANCELLED, as gRPC does to what no handler had);
 - `refused_ms`: how soon the queue refused, median and 99th percentile;
-- `lost`: any other end, and `lost_by` status; `answered_twice`; `wrong`: a label, score or verdict other than the direct
-  run's. An image that is UNVERIFIED is counted as such, and is not wrong;
+- `lost`: any other end, and `lost_by` status; `answered_twice`; `wrong`: a label, score or verdict
+  other than the direct run's. An image that is UNVERIFIED is counted as such, and is not wrong;
 - `crashes`: whether the server ended before it was told to, or otherwise than with 0 afterwards;
 - `memory_growth`: of all its processes, the median of the last fifth of the time over that of the
   second, as a share.
