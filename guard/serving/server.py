@@ -19,7 +19,6 @@ from guard.serving.hosted import HostedModel, Models
 from guard.serving.inference_service import InferenceService
 from guard.serving.metrics import Metrics
 from guard.serving.operations import OperationsServer
-from guard.serving.parsing import Parsing
 from guard.serving.protocol import guard_pb2, inference_pb2
 from guard.serving.protocol.guard_pb2_grpc import add_GuardServiceServicer_to_server
 from guard.serving.protocol.inference_pb2_grpc import (
@@ -87,13 +86,12 @@ class _Server:
     def _services(self, decoders: Decoders) -> grpc.aio.Server:
         server = grpc.aio.server(options=self._options())
         models, metrics = Models([self._model]), self._metrics
-        parsing = Parsing(server, metrics.rejected.labels("invalid_argument").inc)
         self._health = health.aio.HealthServicer()
         add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            InferenceService(models, decoders, metrics, lambda: self._ready), parsing
+            InferenceService(models, decoders, metrics, lambda: self._ready), server
         )
         add_GuardServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            GuardService(models, decoders, metrics), parsing
+            GuardService(models, decoders, metrics), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
