@@ -9,49 +9,50 @@ INVALID_ARGUMENT; any other may get an answer or be turned away, but by none of 
 say that the server is at fault, and within a deadline. Afterwards the same processes must give a
 valid request its verdict.
 
-Prints the answers by method and status, and `wrong`: up to ten messages, in base64, that were
+Prints the answers by method and status, and `wrong`: up to five messages, in base64, that were
 answered as none may be.
 """
 
 import asyncio
 import base64
 import json
+import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, NamedTuple
 
 import grpc
-import numpy as np
 import typer
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from guard.errors import CornerguardError
-from guard.serving.protocol import guard_pb2, inference_pb2
+from guard.serving.protocol import guard_pb2
 from guard.storage import write_json
 from tests.benchmarks.mutations import Mutations
 from tests.benchmarks.provenance import provenance
 from tests.benchmarks.servers import Server, cornerguard
+from tests.benchmarks.valid_requests import methods, valid_requests
 from tests.unit.serving.tiny_bundle import image_of, write_bundle
 
 __all__ = ["Found", "fuzz", "fuzzed_server"]
 
 SIDE, PIXELS = 8, 10_000
 IN_FLIGHT = 48
+EXAMPLES = 5
 PATIENCE = 30.0
 """Seconds within which any message must have an answer."""
 ALLOWED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"} | {
     "UNIMPLEMENTED",
     "FAILED_PRECONDITION",
     "PERMISSION_DENIED",
+    "ABORTED",
 }
 CONFIG = f"limits: {{pixels: {PIXELS}}}\n"
-SPARED = {"RepositoryModelLoad", "RepositoryModelUnload"}
-"""They do to the model what they are asked to, so that nothing would be left to be asked."""
 
 
 class Found(NamedTuple):
@@ -102,19 +103,22 @@ async def fuzz(server: Server, messages: int, seed: int) -> Found:
     begin = time.monotonic()
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(server.target, options) as channel:
+        streams = grpc.insecure_channel(server.target, options)
 
         async def one() -> None:
             for method, sent in requests:
-                status = await _send(channel, method, sent)
+                status, details = await _send(channel, streams, method, sent)
                 statuses.setdefault(method.name, Counter())[status] += 1
                 parsed = all(_parses(method, message) for message in sent)
                 allowed = ALLOWED if parsed else {"INVALID_ARGUMENT"}
-                if status not in allowed and len(wrong) < 10:
+                if status not in allowed and len(wrong) < EXAMPLES:
                     body = " ".join(base64.b64encode(message).decode() for message in sent)
-                    wrong.append({"method": method.name, "status": status, "message": body[:4000]})
+                    said = {"status": status, "details": details[:300], "message": body[:4000]}
+                    wrong.append({"method": method.name, **said})
 
         await asyncio.gather(*(one() for _ in range(IN_FLIGHT)))
         await _still_right(channel)
+        streams.close()
     if server.process.poll() is not None or server.tree.descendants() != before:
         raise CornerguardError("a process of the server ended")
     counted = {name: dict(sorted(counts.items())) for name, counts in sorted(statuses.items())}
@@ -125,88 +129,55 @@ Request = tuple[MethodDescriptor, list[bytes]]
 
 
 def _requests(messages: int, seed: int) -> Iterator[Request]:
-    """Yield requests of all methods, streams of a few messages, until there were so many."""
+    """Yield requests of all methods until there were so many messages.
+
+    In a stream some messages stay valid, so that those behind them are read at all.
+    """
+    draw = random.Random(seed)
     mutations = Mutations(seed, SIDE, PIXELS)
-    valid = [(method, _valid(method, mutations)) for method in _methods()]
+    image, file = mutations.images[0], mutations.files[0]
+    valid = [(method, valid_requests(method, image, file)) for method in methods()]
     sent = 0
     while sent < messages:
         for method, requests in valid:
-            # Half of the messages carry images, whichever way there are to ask for other things.
-            count = 3 if method.client_streaming else 1
-            for request in requests:
-                yield method, [mutations.request(request) for _ in range(count)]
-                sent += count
+            for stream in requests:
+                yield (
+                    method,
+                    [
+                        message.SerializeToString()
+                        if len(stream) > 1 and draw.random() < 0.5
+                        else mutations.request(message)
+                        for message in stream
+                    ],
+                )
+                sent += len(stream)
 
 
-def _methods() -> list[MethodDescriptor]:
-    services = (
-        inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
-        guard_pb2.DESCRIPTOR.services_by_name["GuardService"],
-    )
-    return [
-        method for service in services for method in service.methods if method.name not in SPARED
-    ]
-
-
-def _valid(method: MethodDescriptor, mutations: Mutations) -> list[Message]:
-    """Return valid requests of a method: one of each way to give an image."""
-    request = GetMessageClass(method.input_type)
-    if request is inference_pb2.ModelInferRequest:
-        return _infer_requests(mutations)
-    named = {field.name for field in method.input_type.fields}
-    fields = {"model": "tiny", "model_name": "tiny", "name": "tiny", "threshold": 0.5}
-    base = request(**{name: value for name, value in fields.items() if name in named})
-    if "encoded" not in named:
-        return [base] if named else []
-    tensor = guard_pb2.Tensor(datatype="FP32", shape=[3, SIDE, SIDE], data=mutations.raw[0])
-    found = []
-    for image in ({"encoded": mutations.file()}, {"tensor": tensor}):
-        one = request(**image)
-        one.MergeFrom(base)
-        found.append(one)
-    return found
-
-
-def _infer_requests(mutations: Mutations) -> list[Message]:
-    found: list[Message] = []
-    file = mutations.file()
-    array = np.frombuffer(mutations.raw[0], np.float32)
-    for datatype, shape, raw in (
-        ("FP32", [1, 3, SIDE, SIDE], mutations.raw[0]),
-        ("FP32", [2, 3, SIDE, SIDE], mutations.raw[0] + mutations.raw[1]),
-        ("FP16", [1, 3, SIDE, SIDE], array.astype(np.float16).tobytes()),
-        ("UINT8", [1, 3, SIDE, SIDE], (array * 255).astype(np.uint8).tobytes()),
-        ("BYTES", [1], len(file).to_bytes(4, "little") + file),
-    ):
-        request = inference_pb2.ModelInferRequest(model_name="tiny", raw_input_contents=[raw])
-        request.inputs.add(name="images", datatype=datatype, shape=shape)
-        request.parameters["threshold"].double_param = 0.5
-        found.append(request)
-    typed = inference_pb2.ModelInferRequest(model_name="tiny")
-    typed.inputs.add(name="images", datatype="FP32", shape=[1, 3, SIDE, SIDE])
-    typed.inputs[0].contents.fp32_contents.extend(array.tolist())
-    return [*found, typed]
-
-
-async def _send(channel: Any, method: MethodDescriptor, sent: Sequence[bytes]) -> str:
-    """Return the name of the status that bytes are answered with."""
+async def _send(
+    channel: Any, streams: grpc.Channel, method: MethodDescriptor, sent: Sequence[bytes]
+) -> tuple[str, str]:
+    """Return the name of the status that bytes are answered with, and what was said to it."""
     path = f"/{method.containing_service.full_name}/{method.name}"
     try:
         if method.client_streaming:
-            async for _ in channel.stream_stream(path)(_stream(sent), timeout=PATIENCE):
-                pass
+            await asyncio.to_thread(_exhaust, streams, path, sent)
         else:
             await channel.unary_unary(path)(sent[0], timeout=PATIENCE)
     except grpc.RpcError as error:
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and _is_ours(error):
-            return "HANGS"
-        return str(error.code().name)
-    return "OK"
+            return "HANGS", ""
+        return error.code().name, error.details() or ""
+    return "OK", ""
 
 
-async def _stream(sent: Sequence[bytes]) -> AsyncIterator[bytes]:
-    for message in sent:
-        yield message
+def _exhaust(streams: grpc.Channel, path: str, sent: Sequence[bytes]) -> None:
+    """Send a stream and read all answers.
+
+    Not by asyncio: when a server ends a stream that its client still writes to, that client makes
+    INTERNAL of whatever status the server gave.
+    """
+    for _ in streams.stream_stream(path)(iter(sent), timeout=PATIENCE):
+        pass
 
 
 def _is_ours(error: Any) -> bool:

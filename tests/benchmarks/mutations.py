@@ -39,13 +39,16 @@ class Mutations:
         seed: the same requests for the same seed.
         side: height and width of the images that are taken.
         most_pixels: that the server decodes; a bomb has more.
+
+    Attributes:
+        images: float32 `[4, 3, side, side]`.
+        files: of every kind, the first of which is a valid PNG.
     """
 
     def __init__(self, seed: int, side: int, most_pixels: int) -> None:
         self._draw = random.Random(seed)
-        images = np.random.default_rng(seed).random((4, 3, side, side), np.float32)
-        self.raw = [image.tobytes() for image in images]
-        self._files = _files(images, most_pixels)
+        self.images = np.random.default_rng(seed).random((4, 3, side, side), np.float32)
+        self.files = _files(self.images, most_pixels)
 
     def request(self, valid: Message) -> bytes:
         """Return a valid request as bytes, after changes to its fields, its bytes or both."""
@@ -62,9 +65,9 @@ class Mutations:
                 written = self._change_bytes(written)
         return written
 
-    def file(self) -> bytes:
+    def _file(self) -> bytes:
         """Return an image file, whole or not."""
-        return self._cut(self._draw.choice(self._files))
+        return self._cut(self._draw.choice(self.files))
 
     def _change_field(self, message: Message) -> None:
         """Change one field, anywhere below `message`."""
@@ -89,9 +92,13 @@ class Mutations:
         if value.message_type is None:
             entries[key] = self._value(value)
             return
-        choices = [choice for choice in value.message_type.fields if choice.message_type is None]
-        choice = self._draw.choice(choices)
-        setattr(entries[key], choice.name, self._value(choice))
+        choice = self._draw.choice(
+            [one for one in value.message_type.fields if not one.message_type]
+        )
+        if choice.is_repeated:
+            getattr(entries[key], choice.name).append(self._value(choice))
+        else:
+            setattr(entries[key], choice.name, self._value(choice))
 
     def _change_repeated(self, part: Message, field: FieldDescriptor) -> None:
         values = getattr(part, field.name)
@@ -130,11 +137,11 @@ class Mutations:
         draw = self._draw
         made: list[Callable[[], bytes]] = [
             lambda: b"",
-            lambda: self._cut(draw.choice(self.raw)),
-            self.file,
-            lambda: _element(self.file()),
-            lambda: _element(self.file()) + _element(self.file()),
-            lambda: _element(self.file(), draw.choice((0, 1, 2**31, 2**32 - 1))),
+            lambda: self._cut(draw.choice(self.images).tobytes()),
+            self._file,
+            lambda: _element(self._file()),
+            lambda: _element(self._file()) + _element(self._file()),
+            lambda: _element(self._file(), draw.choice((0, 1, 2**31, 2**32 - 1))),
             lambda: np.array([draw.choice(REALS)], np.float64).astype("<f4").tobytes(),
         ]
         with np.errstate(over="ignore"):
