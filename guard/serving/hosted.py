@@ -174,6 +174,6 @@ def _cores() -> int:
 
 
 def _finite(threshold: float) -> float:
-    if not abs(threshold) <= np.finfo(np.float32).max:  # false for NaN as well
+    if not abs(threshold) <= float(np.finfo(np.float32).max):  # false for NaN as well
         raise BadInput(f"threshold: {threshold}; a finite float32 is wanted")
     return threshold

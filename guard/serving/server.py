@@ -166,7 +166,7 @@ class _Server:
             decoded,
         )
         add_GuardServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            GuardService(models, decoders, metrics), decoded
+            GuardService(models, decoders, settings.streams, metrics), decoded
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, decoded)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.resnet import Bottleneck
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from guard.deep_validation import StandardisedSum
 from guard.guarded import GuardedClassifier
@@ -78,6 +78,7 @@ def random_guard(
     detector.joining = StandardisedSum(shift, scale, torch.ones(len(median)))
     scores = detector.joint(discrepancy, labels)
     detector.threshold = scores.median().unsqueeze(0)
+    detector.false_alarm_rate = 0.5
     # As many scores as a real calibration set has: they are compared with each image's, and stored.
     detector.calibration = scores.quantile(torch.linspace(0, 1, len(detector.calibration)))
     return GuardedClassifier(model, detector).eval()
@@ -93,6 +94,8 @@ def _settle_statistics(model: nn.Module, images: Tensor) -> None:
     for block in model.modules():
         if isinstance(block, Bottleneck):
             block.bn3.weight.fill_(RESIDUAL)
+        elif isinstance(block, BasicBlock):
+            block.bn2.weight.fill_(RESIDUAL)
         elif getattr(block, "use_res_connect", False):  # inverted residuals
             norms = [part for part in block.modules() if isinstance(part, nn.BatchNorm2d)]
             norms[-1].weight.fill_(RESIDUAL)
