@@ -43,7 +43,8 @@ class Streams(Settings):
     """How streams of frames are watched, and what is kept of them."""
 
     streams: int = Field(default=256, ge=1)
-    """Most streams that are known at once, connected or not; a further one is refused."""
+    """Most streams that are known at once. Of those without a connection the longest gone gives way
+    to a further one; where all are connected, it is refused."""
     idle: float = Field(default=60.0, gt=0)
     """A connection without frames is ended, and a stream without connection is forgotten, after
     so many seconds."""

@@ -105,7 +105,6 @@ class Connections:
         self._streams: dict[str, Stream] = {}
         self._connected: dict[str, Connection] = {}
         self._expiries: dict[str, asyncio.TimerHandle] = {}
-        self._open = True
 
     @contextmanager
     def connect(self, settings: StreamSettings, restart: bool) -> Iterator[Connection]:
@@ -113,11 +112,8 @@ class Connections:
 
         Raises:
             BadInput: the stream is known with other settings, and is not to be restarted.
-            Overloaded: too many streams are known.
-            Stopping: the server takes no more connections.
+            Overloaded: too many streams are connected.
         """
-        if not self._open:
-            raise Stopping("the server is stopping")
         name = settings.stream
         stream, resumed = self._find(settings, restart)
         if name in self._connected:
@@ -139,16 +135,15 @@ class Connections:
                 self._expiries[name] = expire(self._limits.idle, self._forget, name)
             self._metrics.streams.set(len(self._connected))
 
-    def close(self) -> None:
-        """End every connection, and take no more: clients are to go to another server."""
-        self._open = False
-        for connection in self._connected.values():
-            connection.end(Stopping("the server is stopping"))
-
     def _find(self, settings: StreamSettings, restart: bool) -> tuple[Stream, bool]:
         known = self._streams.get(settings.stream)
         if known is None and len(self._streams) >= self._limits.streams:
-            raise Overloaded(f"{len(self._streams)} streams are known, as many as are allowed")
+            if not self._expiries:
+                raise Overloaded(f"{len(self._streams)} streams are connected, the most allowed")
+            # A new camera matters more than one that left: the longest gone is forgotten first.
+            longest_gone = next(iter(self._expiries))
+            self._expiries[longest_gone].cancel()
+            self._forget(longest_gone)
         if known is None or restart:
             return Stream(settings), False
         if known.settings != settings:

@@ -155,7 +155,9 @@ def models_to_serve(bundles: Sequence[Path], settings: ServeSettings) -> dict[st
             raise BadInput(f"{folder}: {name!r} is also the name of {models[name].bundle}")
         models[name] = ModelSettings(bundle=folder)
     if not models:
-        raise BadInput("no bundle is given; give one, or several in the settings, under models")
+        raise BadInput(
+            "BUNDLE: missing; give one or more, or name them in the settings, under models"
+        )
     return models
 
 

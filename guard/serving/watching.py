@@ -41,6 +41,9 @@ class Watcher:
         asked = await self._settings(requests)
         settings = StreamSettings.of(asked)
         self._models.find(settings.model)
+        # Else the first answer would bring it, and gRPC fails to end a call whose first answer was
+        # given up on its way: it would send the metadata twice.
+        await context.send_initial_metadata(())
         with self._connections.connect(settings, asked.restart) as connection:
             reading = asyncio.ensure_future(_read(requests, connection))
             answering = asyncio.ensure_future(self._answer(connection, context))

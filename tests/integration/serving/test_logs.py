@@ -87,7 +87,9 @@ def test_by_default_only_events_are_logged(tiny_bundle: Path, tmp_path: Path) ->
     log = tmp_path / "log"
     with running(tiny_bundle, log=log) as server, grpc.insecure_channel(server.grpc) as channel:
         GuardServiceStub(channel).Check(request(), timeout=PATIENCE)
-    assert [line["message"] for line in lines_of(log)] == ["stopping on SIGTERM"]
+    loaded, stopping = (line["message"] for line in lines_of(log))
+    assert loaded == f"model tiny: version {server.line['version']} serves"
+    assert stopping == "stopping on SIGTERM"
     quiet = tmp_path / "quiet"
     with running(tiny_bundle, "--set=logs.level=warning", log=quiet):
         pass

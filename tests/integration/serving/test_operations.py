@@ -101,7 +101,7 @@ def test_a_signal_turns_readiness_off_then_drains(
             with GuardClient(server.grpc) as client:
                 while not refused.is_set():
                     try:
-                        seen.append(client.check(image_of(0.5)).verdict)
+                        seen.append(client.check(image_of(0.5), timeout=3.0).verdict)
                     except CornerguardError as error:
                         seen.append(str(error))
                         refused.set()

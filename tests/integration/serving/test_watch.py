@@ -1,5 +1,8 @@
 """Streams of frames against a server process, by the plain stub."""
 
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+
 import grpc
 import pytest
 
@@ -116,6 +119,24 @@ def test_a_new_connection_takes_over(channel: grpc.Channel) -> None:
         assert opened.vote.corner_case == 1
         assert old.end()[0] == Status.ABORTED
         assert new.ask(frame(2)).counts == pb.FrameCounts(judged=2)
+
+
+def test_every_connection_is_told_of_its_end_in_a_storm_of_them(channel: grpc.Channel) -> None:
+    """A take-over may come while the first answer of the old connection is on its way."""
+    messages = [
+        pb.WatchRequest(settings=pb.WatchSettings(stream="storm", restart=True)),
+        *(pb.WatchRequest(frame=frame(number)) for number in (1, 2)),
+    ]
+
+    def end(_: int) -> Status:
+        call = GuardServiceStub(channel).Watch(iter(messages), timeout=PATIENCE)
+        with contextlib.suppress(grpc.RpcError):
+            list(call)
+        return call.code()
+
+    with ThreadPoolExecutor(6) as pool:
+        ends = set(pool.map(end, range(300)))
+    assert ends == {Status.OK, Status.ABORTED}
 
 
 @pytest.mark.parametrize(

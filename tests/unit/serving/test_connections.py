@@ -8,10 +8,10 @@ import pytest
 from guard.errors import BadInput
 from guard.serving.arrivals import STALE
 from guard.serving.config import Streams
-from guard.serving.connections import Connection, Connections
+from guard.serving.connections import Connections
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import guard_pb2 as pb
-from guard.serving.rejections import Overloaded, Silent, Stopping, Superseded
+from guard.serving.rejections import Overloaded, Silent, Superseded
 from guard.serving.streams import StreamSettings
 
 VALID = pb.CheckResponse(verdict=pb.VALID)
@@ -117,22 +117,34 @@ def test_a_restart_begins_anew_beside_the_old_connection() -> None:
     connected(test)
 
 
-def test_streams_are_bounded_and_forgotten() -> None:
+def test_streams_are_bounded_and_the_longest_gone_gives_way() -> None:
+    async def test(connections: Connections, metrics: Metrics) -> None:
+        for name in ("one", "two"):
+            with connections.connect(settings(name), restart=False):
+                pass
+        with (
+            connections.connect(settings("three"), restart=False),
+            connections.connect(settings("two"), restart=False) as two,
+        ):
+            assert two.resumed  # it was "one" that was forgotten
+            with pytest.raises(Overloaded, match="2 streams are connected, the most allowed"):
+                connections.connect(settings("four"), restart=False).__enter__()
+        with connections.connect(settings("one"), restart=False) as one:
+            assert not one.resumed
+        assert metrics.streams.collect()[0].samples[0].value == 0
+
+    connected(test, streams=2)
+
+
+def test_streams_without_connection_are_forgotten() -> None:
     async def test(connections: Connections, metrics: Metrics) -> None:
         with connections.connect(settings("one"), restart=False):
             pass
-        with (
-            connections.connect(settings("two"), restart=False),
-            pytest.raises(Overloaded, match="2 streams are known, as many as are allowed"),
-        ):
-            connections.connect(settings("three"), restart=False).__enter__()
-        assert metrics.streams.collect()[0].samples[0].value == 0
         await asyncio.sleep(0.1)
-        for name in ("three", "one"):
-            with connections.connect(settings(name), restart=False) as connection:
-                assert not connection.resumed
+        with connections.connect(settings("one"), restart=False) as one:
+            assert not one.resumed
 
-    connected(test, streams=2, idle=0.05)
+    connected(test, idle=0.05)
 
 
 def test_a_client_that_comes_back_in_time_starts_the_clock_anew() -> None:
@@ -159,22 +171,6 @@ def test_silence_ends_a_connection_and_frames_keep_it() -> None:
         assert str(why) == "no frame came for 1 seconds"
 
     connected(test, idle=1.0)
-
-
-def test_the_end_of_the_server_ends_every_connection() -> None:
-    async def test(connections: Connections, metrics: Metrics) -> None:
-        ended: list[Connection] = []
-        with (
-            connections.connect(settings("one"), restart=False) as one,
-            connections.connect(settings("two"), restart=False) as two,
-        ):
-            connections.close()
-            ended += [one, two]
-        assert all(isinstance(each.ended.result(), Stopping) for each in ended)
-        with pytest.raises(Stopping):
-            connections.connect(settings("three"), restart=False).__enter__()
-
-    connected(test)
 
 
 def test_frames_that_are_all_repeated_end_the_connection() -> None:

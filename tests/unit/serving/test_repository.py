@@ -200,7 +200,7 @@ def test_what_is_served() -> None:
 @pytest.mark.parametrize(
     ("bundles", "settings", "message"),
     [
-        ([], ServeSettings(), "no bundle is given"),
+        ([], ServeSettings(), "BUNDLE: missing"),
         (["a/x", "b/x"], ServeSettings(), "b/x: 'x' is also the name of a/x"),
         (["a", "b"], ServeSettings(name="n"), "name 'n': 2 bundles are given"),
         ([], ServeSettings(name="n"), "name 'n': 0 bundles are given"),
