@@ -8,11 +8,11 @@ from typing import Any
 from guard.errors import BadInput
 from guard.serving.checking import Checker
 from guard.serving.config import Streams
-from guard.serving.connections import Connection, Connections
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.rejections import Rejection, Silent, Stopping, UnknownModel
 from guard.serving.repository import Repository
+from guard.serving.stream_connections import Connection, Connections
 from guard.serving.streams import StreamSettings
 
 __all__ = ["Watcher"]
