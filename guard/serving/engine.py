@@ -10,14 +10,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from guard.errors import BadBundle
+from guard.errors import BadBundle, one_line
 from guard.serving.cuda_driver import CudaDriver
 from guard.serving.graph import Graph
 from guard.serving.providers import CPU, Accelerator, DeviceMissing, chain, choose, device_of
 from guard.serving.shared import Layout
 from guard.serving.verdict import Judged, Outputs, judge
 
-__all__ = ["Engine", "one_line"]
+__all__ = ["Engine"]
 
 log = logging.getLogger(__name__)
 KINDS = ("tensor(float)", "tensor(int64)", *["tensor(float)"] * 3, "tensor(bool)")
@@ -149,11 +149,6 @@ class Engine:
             if self.lost(error):
                 raise DeviceMissing(f"{self.device}: {one_line(error)}") from None
             raise BadBundle(f"{self._path}: cannot be run: {one_line(error)}") from None
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's message on one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _options(threads: int) -> Any:

@@ -106,7 +106,7 @@ class _Server:
 
     async def _serve(self) -> None:
         settings, tls, admission = self._settings, self._tls, self._admission
-        decoders = Decoders(settings.decode_threads, settings.batching.queue)
+        decoders = Decoders(settings.decode_threads, settings.batching)
         operations = OperationsServer(
             settings.host,
             settings.http_port,

@@ -16,8 +16,8 @@ import time
 
 import numpy as np
 
-from guard.errors import BadBundle
-from guard.serving.engine import Engine, one_line
+from guard.errors import BadBundle, one_line
+from guard.serving.engine import Engine
 from guard.serving.messages import RUN_BYTES, Answer, Run, Told
 from guard.serving.order import Order
 from guard.serving.providers import DeviceMissing
