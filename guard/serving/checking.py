@@ -1,5 +1,8 @@
 """One image, as a message of `guard.v1` has it, to a typed verdict."""
 
+import time
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,8 +37,10 @@ class Checker:
             BadInput: the image or the threshold is not allowed.
             Rejection: overloaded, expired or stopping.
         """
+        start = time.monotonic()
         images = await self._images(message, model)
-        judged = await model.judge(images, threshold, seconds)
+        left = None if seconds is None else seconds - (time.monotonic() - start)
+        judged = await model.judge(images, threshold, left)
         manifest = model.manifest
         verdict = Verdict.of(judged, 0, manifest.class_names, manifest.layer_names)
         return pb.CheckResponse(
@@ -59,7 +64,7 @@ class Checker:
 
     async def _images(
         self, message: pb.CheckRequest | pb.Frame, model: HostedModel
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[Any]:
         kind = message.WhichOneof("image")
         if kind == "encoded":
             return await self._decoders.decode([message.encoded], model.spec, "image")

@@ -209,3 +209,19 @@ def test_what_is_served() -> None:
 def test_what_cannot_be_served(bundles: list[str], settings: ServeSettings, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         models_to_serve([Path(bundle) for bundle in bundles], settings)
+
+
+def test_what_can_never_wait_is_bad_input_and_not_overload(bundle: Path) -> None:
+    settings = ServeSettings(batching=Batching(queue=2, queue_bytes=1 << 20))
+
+    async def run() -> None:
+        model = await HostedModel.open(bundle, settings, Metrics())
+        try:
+            with pytest.raises(BadInput, match="1080000 bytes of images; at most 1048576"):
+                await model.judge(np.zeros((1, 3, 600, 600), np.uint8), None, None)
+            with pytest.raises(BadInput, match="3 images; at most 2 are allowed at once"):
+                await model.judge(np.repeat(IMAGES, 3, axis=0), None, None)
+        finally:
+            await model.close(5.0)
+
+    asyncio.run(run())
