@@ -94,7 +94,7 @@ def test_too_many_at_once_are_overload() -> None:
 
 def test_images_of_one_request_are_alike() -> None:
     async def case(decoders: Decoders) -> None:
-        with pytest.raises(BadInput, match="^image: sizes 8×8, 9×9; images of one request"):
+        with pytest.raises(BadInput, match=r"^image: sizes 8×8, 9×9; images of one request"):
             await decoders.decode([png(9), png(8)], ANY_SIZE, "image")
 
     with_decoders(case)
