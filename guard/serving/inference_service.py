@@ -44,7 +44,7 @@ class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceS
         repository: the models.
         decoders: of JPEG and PNG files.
         metrics: where failures are counted.
-        ready: whether requests are welcome.
+        welcome: whether requests are taken at all; each model has a readiness of its own.
         stream_requests: most requests of one stream in hand.
         control: whether clients may load and unload models.
     """
@@ -54,13 +54,13 @@ class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceS
         repository: Repository,
         decoders: Decoders,
         metrics: Metrics,
-        ready: Callable[[], bool],
+        welcome: Callable[[], bool],
         stream_requests: int = 32,
         control: bool = True,
     ) -> None:
         RepositoryCalls.__init__(self, repository, metrics, control)
         SharedMemoryCalls.__init__(self, metrics)
-        self._repository, self._metrics, self._ready = repository, metrics, ready
+        self._repository, self._metrics, self._welcome = repository, metrics, welcome
         self._inference, self._stream_requests = Inference(repository, decoders), stream_requests
 
     async def ServerLive(
@@ -73,7 +73,7 @@ class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceS
         self, request: pb.ServerReadyRequest, context: Context
     ) -> pb.ServerReadyResponse:
         """Say whether requests are welcome, and every model that is loaded can be called."""
-        return pb.ServerReadyResponse(ready=self._ready() and self._repository.ready)
+        return pb.ServerReadyResponse(ready=self._welcome() and self._repository.ready)
 
     async def ModelReady(
         self, request: pb.ModelReadyRequest, context: Context
@@ -83,7 +83,7 @@ class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceS
             model = self._repository.find(request.name, request.version)
         except UnknownModel:
             return pb.ModelReadyResponse(ready=False)
-        return pb.ModelReadyResponse(ready=self._ready() and model.ready)
+        return pb.ModelReadyResponse(ready=self._welcome() and model.ready)
 
     async def ServerMetadata(
         self, request: pb.ServerMetadataRequest, context: Context
