@@ -63,7 +63,7 @@ def serve(bundles: Sequence[Path], settings: ServeSettings) -> None:
         CornerguardError: an address cannot be listened on.
     """
     leave_on_signals()
-    start_logging(settings.logs)
+    start_logging(settings.logs.level)
     metrics = Metrics()
     tls = certificates(settings)
     observers: list[Observer] = [logged] if settings.logs.access else []
