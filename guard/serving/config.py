@@ -11,8 +11,6 @@ from guard.serving.operations_settings import Connections, Logs, Tls, Tokens, Tr
 from guard.settings import Settings
 
 __all__ = [
-    "Batching",
-    "Instances",
     "Limits",
     "ModelSettings",
     "Reload",

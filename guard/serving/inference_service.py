@@ -4,9 +4,9 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from importlib.metadata import version
-from typing import Any
 
 from guard.errors import BadInput
+from guard.serving.behaviours import Context
 from guard.serving.decoding import Decoders
 from guard.serving.inference import Inference
 from guard.serving.inference_stream import answer_stream
@@ -31,7 +31,6 @@ EXTENSIONS = (
     "statistics",
 )
 LEVELS = {"log_info": logging.INFO, "log_warning": logging.WARNING, "log_error": logging.ERROR}
-Context = Any
 
 
 class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceServicer):

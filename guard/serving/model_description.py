@@ -1,8 +1,8 @@
 """What a model takes and gives, and how it is run, in the words of the protocol's clients."""
 
 from guard.manifest import TensorSpec
-from guard.serving.config import Batching
 from guard.serving.hosted import HostedModel
+from guard.serving.model_settings import Batching
 from guard.serving.parameters import DEFAULT_PRIORITY, PRIORITIES
 from guard.serving.protocol import inference_pb2 as pb
 from guard.serving.protocol import model_config_pb2 as mc
@@ -36,11 +36,8 @@ def metadata(model: HostedModel) -> pb.ModelMetadataResponse:
 def configuration(model: HostedModel) -> mc.ModelConfig:
     """Return how the model is run; Triton's clients take the batch's axis from `max_batch_size`."""
     manifest = model.manifest
-    kind = (
-        mc.ModelInstanceGroup.KIND_GPU
-        if model.device == "cuda"
-        else (mc.ModelInstanceGroup.KIND_CPU)
-    )
+    group = mc.ModelInstanceGroup
+    kind = group.KIND_CPU if model.device == "cpu" else group.KIND_GPU
     facts = {
         "cornerguard.threshold": repr(model.threshold),
         "cornerguard.false_alarm_rate": repr(manifest.false_alarm_rate),
@@ -54,9 +51,7 @@ def configuration(model: HostedModel) -> mc.ModelConfig:
         max_batch_size=model.max_batch,
         input=[_input(spec) for spec in manifest.inputs],
         output=[*(_output(spec) for spec in manifest.outputs), _verdict()],
-        instance_group=[
-            mc.ModelInstanceGroup(name=f"{model.name}_0", kind=kind, count=model.instances)
-        ],
+        instance_group=[group(name=f"{model.name}_0", kind=kind, count=model.instances)],
         default_model_filename=model.filename,
         dynamic_batching=_batching(model.batching),
         parameters={key: mc.ModelParameter(string_value=fact) for key, fact in facts.items()},

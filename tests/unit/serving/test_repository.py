@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from guard.errors import BadBundle, BadInput
-from guard.serving.config import Batching, ModelSettings, ServeSettings
+from guard.serving.config import ModelSettings, ServeSettings
 from guard.serving.hosted import HostedModel
 from guard.serving.metrics import Metrics
+from guard.serving.model_settings import Batching
 from guard.serving.rejections import Stopping, UnknownModel
 from guard.serving.repository import Repository, models_to_serve
 from guard.storage import replace_directory
