@@ -1,9 +1,9 @@
 """What a model takes and gives, and how it is run, in the words of the protocol's clients."""
 
 from guard.manifest import TensorSpec
+from guard.serving import priorities
 from guard.serving.hosted import HostedModel
 from guard.serving.model_settings import Batching
-from guard.serving.parameters import DEFAULT_PRIORITY, PRIORITIES
 from guard.serving.protocol import inference_pb2 as pb
 from guard.serving.protocol import model_config_pb2 as mc
 
@@ -63,8 +63,8 @@ def _batching(batching: Batching) -> mc.ModelDynamicBatching:
     return mc.ModelDynamicBatching(
         preferred_batch_size=batching.preferred,
         max_queue_delay_microseconds=round(batching.delay * 1e6),
-        priority_levels=PRIORITIES,
-        default_priority_level=DEFAULT_PRIORITY,
+        priority_levels=priorities.LEVELS,
+        default_priority_level=priorities.DEFAULT,
         default_queue_policy=mc.ModelQueuePolicy(
             allow_timeout_override=True, max_queue_size=batching.queue
         ),
