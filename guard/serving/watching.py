@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from guard.errors import BadInput
-from guard.serving.checking import Checker
+from guard.serving.checking import Checker, unverified
 from guard.serving.config import Streams
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import guard_pb2 as pb
@@ -19,7 +19,6 @@ __all__ = ["Watcher"]
 
 log = logging.getLogger(__name__)
 Requests = AsyncIterator[pb.WatchRequest]
-NAN = float("nan")
 
 
 class Watcher:
@@ -93,19 +92,7 @@ class Watcher:
         except Exception:
             log.exception("frame %r failed", request_id)
             reason = "the server failed; its log says why"
-        return pb.CheckResponse(
-            request_id=request_id,
-            verdict=pb.UNVERIFIED,
-            reason=reason,
-            label=-1,
-            confidence=NAN,
-            score=NAN,
-            p_value=NAN,
-            threshold=NAN if settings.threshold is None else settings.threshold,
-            model=model.name,
-            model_version=model.version,
-            fingerprint=model.fingerprint,
-        )
+        return unverified(model, settings.threshold, reason, request_id)
 
 
 async def _read(requests: Requests, connection: Connection) -> None:
