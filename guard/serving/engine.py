@@ -155,7 +155,7 @@ def _options(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised; its lines are no JSON
     # Between two runs the threads sleep: the cores are needed to decode and to answer.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
