@@ -21,7 +21,6 @@ app = typer.Typer()
 VERDICT_STYLES = {"VALID": "green", "CORNER_CASE": "red", "UNVERIFIED": "yellow"}
 PRECISION = "float32"
 SERVER = "With --server"
-SECONDS = 10.0
 
 
 @app.command(
@@ -88,6 +87,7 @@ def check(
         return
     if public_key is not None or precision != PRECISION:
         raise BadInput("check: --public-key and --precision are the server's own with --server")
+    from guard.calling.client import SECONDS
     from guard.client import Credentials, GuardClient
 
     credentials = Credentials(tls, ca, certificate, key, token_file, token_without_tls)

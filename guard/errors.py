@@ -11,7 +11,7 @@ Each message is one line that names what, where, and what is allowed.
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["BadBundle", "BadInput", "CornerguardError", "FellShort", "nearest"]
+__all__ = ["BadBundle", "BadInput", "CornerguardError", "FellShort", "nearest", "one_line"]
 
 
 class CornerguardError(Exception):
@@ -42,3 +42,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return f"; did you mean {close[0]!r}?"
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return f"; there are: {shown}" if names else ""
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an error that is not ours on one line of at most 300 characters."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

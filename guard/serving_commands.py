@@ -48,8 +48,8 @@ def serve(
     """Serve bundles over gRPC, with metrics and probes over HTTP, until SIGTERM.
 
     Settings come from --config, from the environment (CORNERGUARD_LIMITS__PIXELS=1000000 sets
-    limits.pixels), and from flags; the later win. SIGHUP loads bundles that were replaced; one
-    that does not verify leaves the old one serving.
+    limits.pixels), and from flags; the later win. They are read once. SIGHUP loads bundles that
+    were replaced; one that does not verify leaves the old one serving.
     """
     from guard.serving.configuration import as_yaml, serve_settings
 

@@ -10,7 +10,7 @@ import grpc
 from guard.calling.client import AT_ONCE, AWAY_SECONDS, READY_SECONDS, SECONDS, Client, ahead
 from guard.calling.connection import Connection
 from guard.calling.feeds import AsyncFeed
-from guard.calling.messages import Image, check_request, verdict_of
+from guard.calling.messages import Image, verdict_of
 from guard.calling.readiness import QUESTION, is_ready, unready
 from guard.calling.watching import Frame, StreamOptions, Watched
 from guard.serving.verdict import Verdict
@@ -25,7 +25,7 @@ class AsyncGuardClient(Client[grpc.aio.Channel]):
         self, image: Image, threshold: float | None = None, timeout: float = SECONDS
     ) -> Verdict:
         """Return the verdict on one image; as `GuardClient.check`."""
-        request = await asyncio.to_thread(check_request, image, self._model, threshold)
+        request = await asyncio.to_thread(self._request, image, threshold)
         attempts = self._attempts(image, timeout)
         while True:
             metadata = self._connection.metadata()

@@ -10,9 +10,10 @@ import grpc
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from guard.calling.connection import Connection, Credentials
-from guard.calling.messages import Image
+from guard.calling.messages import Image, check_request
 from guard.calling.retries import Attempts, Retries
 from guard.calling.watching import Session, StreamOptions
+from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.protocol.guard_pb2_grpc import GuardServiceStub
 
 __all__ = ["AT_ONCE", "AWAY_SECONDS", "READY_SECONDS", "SECONDS", "Client", "ahead"]
@@ -33,6 +34,7 @@ class Client(ABC, Generic[Channel]):
         model: the model's name; may be empty if the server has only one.
         credentials: encryption, the client's certificate, its token; by default none of them.
         retries: how long to wait before a call that failed is tried again.
+        priority: of the checks among those of other clients, 1 (first) to 9; 0 is 5.
 
     Raises:
         BadInput: the address is none, a file cannot be read, or a token would be sent in the clear.
@@ -44,8 +46,10 @@ class Client(ABC, Generic[Channel]):
         model: str = "",
         credentials: Credentials | None = None,
         retries: Retries | None = None,
+        priority: int = 0,
     ) -> None:
         self._target, self._model, self._retries = target, model, retries or Retries()
+        self._priority = priority
         self._connection = Connection(target, credentials or Credentials())
         self._channel: Channel = self._open(self._connection)
         self._guard: Any = GuardServiceStub(self._channel)  # type: ignore[no-untyped-call]
@@ -53,6 +57,9 @@ class Client(ABC, Generic[Channel]):
 
     @abstractmethod
     def _open(self, connection: Connection) -> Channel: ...
+
+    def _request(self, image: Image, threshold: float | None) -> pb.CheckRequest:
+        return check_request(image, self._model, threshold, self._priority)
 
     def _attempts(self, image: Image, seconds: float) -> Attempts:
         subject = str(image) if isinstance(image, Path) else ""

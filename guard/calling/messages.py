@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guard.errors import BadInput
+from guard.serving.priorities import priority_of
 from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.verdict import VERDICTS, Name, Verdict
 
@@ -22,13 +23,17 @@ DATATYPES: Final = {
 }
 
 
-def check_request(image: Image, model: str, threshold: float | None) -> pb.CheckRequest:
+def check_request(
+    image: Image, model: str, threshold: float | None, priority: int
+) -> pb.CheckRequest:
     """Return the request for a verdict.
 
     Raises:
-        BadInput: the file cannot be read, or the array is of another type.
+        BadInput: the file cannot be read, the array is of another type, or there is no such
+            priority.
     """
-    request = pb.CheckRequest(model=model, threshold=threshold)
+    priority_of(priority)  # so that what it refuses is refused here
+    request = pb.CheckRequest(model=model, threshold=threshold, priority=priority)
     put_image(request, image)
     return request
 

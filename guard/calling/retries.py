@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from guard.errors import BadInput, CornerguardError
+from guard.serving.retry_hints import DETAILS, PUSHBACK
 
 __all__ = ["WORTH", "Attempts", "Retries", "explain", "hint"]
 
@@ -20,7 +21,6 @@ Code = grpc.StatusCode
 # its last moments says of a call that it did not take.
 WORTH: Final = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.CANCELLED)
 DRAW: Final = random.SystemRandom().random
-PUSHBACK, DETAILS = "grpc-retry-pushback-ms", "grpc-status-details-bin"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ class Attempts:
         """
         code, asked = _code(error), hint(error)
         seconds = (asked or 0.0) + self._draw() * self._bound
-        if code not in self._worth or (asked is not None and asked < 0) or seconds > self.left:
+        # gRPC itself says RESOURCE_EXHAUSTED, without a hint, of a message that is too large.
+        hopeless = code == Code.RESOURCE_EXHAUSTED if asked is None else asked < 0
+        if hopeless or code not in self._worth or seconds > self.left:
             # Where the time ran out, the attempt before says why.
             why = self._last if code == Code.DEADLINE_EXCEEDED and self._last else error
             raise explain(why, self._target, self._subject)
@@ -91,10 +93,7 @@ class Attempts:
 
 
 def hint(error: grpc.RpcError) -> float | None:
-    """Return how many seconds the server asks to wait, negative for never; None if it does not.
-
-    It does by `grpc-retry-pushback-ms` (gRFC A6) or by a `google.rpc.RetryInfo`.
-    """
+    """Return how many seconds the server asks to wait, negative for never; None if it does not."""
     trailers: dict[str, Any] = dict(_call(error).trailing_metadata() or ())
     if PUSHBACK in trailers:
         try:

@@ -12,7 +12,7 @@ import grpc
 from guard.calling.client import AT_ONCE, AWAY_SECONDS, READY_SECONDS, SECONDS, Client, ahead
 from guard.calling.connection import Connection
 from guard.calling.feeds import Feed
-from guard.calling.messages import Image, check_request, verdict_of
+from guard.calling.messages import Image, verdict_of
 from guard.calling.readiness import QUESTION, is_ready, unready
 from guard.calling.watching import Frame, StreamOptions, Watched
 from guard.serving.verdict import Verdict
@@ -38,7 +38,7 @@ class GuardClient(Client[grpc.Channel]):
             BadInput: the image or the threshold is not allowed, or there is no such model.
             CornerguardError: the server cannot be reached, is overloaded, or too slow.
         """
-        request = check_request(image, self._model, threshold)
+        request = self._request(image, threshold)
         attempts = self._attempts(image, timeout)
         while True:
             metadata = self._connection.metadata()

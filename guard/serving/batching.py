@@ -15,7 +15,7 @@ from guard.serving.metrics import ModelMetrics
 from guard.serving.model_settings import Batching
 from guard.serving.rejections import Expired, Rejection, Stopping, Unready
 from guard.serving.runners import Runner
-from guard.serving.verdict import Judged
+from guard.serving.verdict import UNVERIFIED, Judged
 from guard.serving.waiting import Queue
 
 __all__ = ["Batcher"]
@@ -174,10 +174,12 @@ class Batcher:
         if len(batch) > 1:
             self._again.extend(batch.singly())
             return
-        log.error("an image is UNVERIFIED: %s", reason)
         self._answer(batch, Judged.unverified(1, *self._widths, batch.threshold, reason))
 
     def _answer(self, batch: Batch, judged: Judged) -> None:
+        if undecided := (judged.verdict == UNVERIFIED).nonzero()[0].tolist():
+            reason = judged.reason(undecided[0])
+            log.error("%s of %s images UNVERIFIED: %s", len(undecided), len(batch), reason)
         self._metrics.judged(judged)
         self._metrics.answered(share(batch, judged))
 

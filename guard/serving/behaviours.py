@@ -32,8 +32,10 @@ def behaviour_of(handler: Handler) -> Behaviour:
     return write
 
 
-def with_behaviour(handler: Handler, behaviour: Behaviour) -> Handler:
-    """Return a handler of the same messages that does something else."""
+def with_behaviour(
+    handler: Handler, behaviour: Behaviour, decode: Callable[[bytes], Any] | None = None
+) -> Handler:
+    """Return a handler of the same messages that does something else, or decodes them otherwise."""
     sides = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
@@ -41,4 +43,4 @@ def with_behaviour(handler: Handler, behaviour: Behaviour) -> Handler:
         (True, True): grpc.stream_stream_rpc_method_handler,
     }
     build: Any = sides[handler.request_streaming, handler.response_streaming]
-    return build(behaviour, handler.request_deserializer, handler.response_serializer)
+    return build(behaviour, decode or handler.request_deserializer, handler.response_serializer)

@@ -11,8 +11,6 @@ from guard.serving.operations_settings import Connections, Logs, Tls, Tokens, Tr
 from guard.settings import Settings
 
 __all__ = [
-    "Batching",
-    "Instances",
     "Limits",
     "ModelSettings",
     "Reload",
@@ -88,7 +86,10 @@ class ModelSettings(Settings):
 
 
 class ServeSettings(Settings):
-    """The settings of `cornerguard serve`."""
+    """The settings of `cornerguard serve`, which are read once, at the start.
+
+    What follows its files while the server runs is bundles (see `reload`), tokens, certificates.
+    """
 
     host: str = "127.0.0.1"
     """Address that is listened on; connections are encrypted only where `tls` is set."""
@@ -109,7 +110,8 @@ class ServeSettings(Settings):
     threads: int = Field(default=0, ge=0)
     """Threads of one run of the model; 0 divides the CPU cores among the instances."""
     decode_threads: int = Field(default=2, ge=1)
-    """Threads that decode JPEG and PNG files."""
+    """Threads that decode JPEG and PNG files, those of all models; `batching.queue` and
+    `batching.queue_bytes` bound how many files and how many bytes of pixels are in hand there."""
     limits: Limits = Limits()
     batching: Batching = Batching()
     instances: Instances = Instances()

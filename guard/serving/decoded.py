@@ -7,19 +7,12 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from guard.errors import BadInput
-from guard.serving.behaviours import Behaviour, Context, Handler, behaviour_of
+from guard.errors import BadInput, one_line
+from guard.serving.behaviours import Behaviour, Context, Handler, behaviour_of, with_behaviour
 from guard.serving.metrics import Metrics
 from guard.serving.rejections import explain
 
 __all__ = ["Decoded"]
-
-BUILDERS = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
 
 
 class Decoded:
@@ -49,10 +42,7 @@ class Decoded:
     def _forgiving(self, handler: Handler) -> Handler:
         inner = behaviour_of(handler)
         behaviour = self._stream(inner) if handler.request_streaming else self._single(inner)
-        build: Any = BUILDERS[handler.request_streaming, handler.response_streaming]
-        return build(
-            behaviour, _forgiving(handler.request_deserializer), handler.response_serializer
-        )
+        return with_behaviour(handler, behaviour, _forgiving(handler.request_deserializer))
 
     def _single(self, inner: Behaviour) -> Behaviour:
         async def call(request: Any, context: Context) -> Any:
@@ -89,7 +79,7 @@ def _forgiving(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         try:
             return decode(data)
         except DecodeError as error:
-            return _Undecodable(f"the message does not decode: {' '.join(str(error).split())}")
+            return _Undecodable(f"the message does not decode: {one_line(error)}")
 
     return forgiving
 

@@ -10,14 +10,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from guard.errors import BadBundle
+from guard.errors import BadBundle, one_line
 from guard.serving.cuda_driver import CudaDriver
 from guard.serving.graph import Graph
 from guard.serving.providers import CPU, Accelerator, DeviceMissing, chain, choose, device_of
 from guard.serving.shared import Layout
 from guard.serving.verdict import Judged, Outputs, judge
 
-__all__ = ["Engine", "one_line"]
+__all__ = ["Engine"]
 
 log = logging.getLogger(__name__)
 KINDS = ("tensor(float)", "tensor(int64)", *["tensor(float)"] * 3, "tensor(bool)")
@@ -151,16 +151,11 @@ class Engine:
             raise BadBundle(f"{self._path}: cannot be run: {one_line(error)}") from None
 
 
-def one_line(error: Exception) -> str:
-    """Return an error's message on one line of at most 300 characters."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
-
-
 def _options(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # its errors are raised; its lines are no JSON
     # Between two runs the threads sleep: the cores are needed to decode and to answer.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

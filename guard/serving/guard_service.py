@@ -7,6 +7,7 @@ from guard.serving.checking import Checker
 from guard.serving.config import Streams
 from guard.serving.decoding import Decoders
 from guard.serving.metrics import Metrics
+from guard.serving.priorities import priority_of
 from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.protocol.guard_pb2_grpc import GuardServiceServicer
 from guard.serving.rejections import answer
@@ -42,5 +43,7 @@ class GuardService(GuardServiceServicer):
     async def _check(self, request: pb.CheckRequest, seconds: float | None) -> pb.CheckResponse:
         threshold = request.threshold if request.HasField("threshold") else None
         with self._models.use(request.model) as model:
-            request_id = request.request_id or current()
-            return await self._checker.check(request, model, threshold, seconds, request_id)
+            request_id, priority = request.request_id or current(), priority_of(request.priority)
+            return await self._checker.check(
+                request, model, threshold, seconds, request_id, priority
+            )

@@ -42,7 +42,8 @@ class HostedModel:
         # In decimal: Triton's versions are numbers, and perf_analyzer ends at one that is not.
         self.version = str(int(self.fingerprint[:12], 16))
         self.spec = ImageSpec.of(self.manifest, settings.limits.pixels)
-        self.batching, self.max_batch = settings.batching, settings.batching.max_batch
+        self.batching = settings.batching
+        self.max_batch = min(self.batching.max_batch, self.batching.queue)
         self.instances = settings.instances.count
         self.threshold, self._graph = graph.threshold, graph
         self.filename = next(iter(graph.files))
@@ -107,11 +108,14 @@ class HostedModel:
         a higher priority goes first. A cancelled call drops the request.
 
         Raises:
-            BadInput: too many images, or the threshold is not finite.
+            BadInput: too many images or bytes, or the threshold is not finite.
             Rejection: overloaded, expired, unready or stopping.
         """
         if len(images) > self.max_batch:
             raise BadInput(f"{len(images)} images; at most {self.max_batch} are allowed at once")
+        most = self.batching.queue_bytes  # for more there will never be room
+        if images.nbytes > most:
+            raise BadInput(f"{images.nbytes} bytes of images; at most {most} are allowed at once")
         threshold = self.threshold if threshold is None else _finite(threshold)
         deadline = None if seconds is None else time.monotonic() + seconds
         request = self._batcher.submit(images, threshold, deadline, priority)
@@ -165,6 +169,7 @@ def _instance(graph: Graph, spec: ImageSpec, settings: ServeSettings) -> Instanc
         threads=settings.threads or max(1, _cores() // instances.count),
         accelerator=instances.accelerator,
         cpu_fallback=instances.cpu_fallback,
+        log_level=settings.logs.level,
     )
     return Instance(order, slots, instances)
 

@@ -1,6 +1,7 @@
 """Images from outside, as files or numbers: checked, and brought into the model's shape."""
 
 import io
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from guard.errors import BadBundle, BadInput
+from guard.errors import BadBundle, BadInput, one_line
 from guard.manifest import Manifest
 
-__all__ = ["ImageSpec", "check_images", "decode_image"]
+__all__ = ["Encoded", "ImageSpec", "check_images"]
 
 FORMATS = ("JPEG", "PNG")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
@@ -45,11 +46,8 @@ class ImageSpec:
         return f"[batch, {self.channels}, {', '.join(sizes)}]"
 
 
-def decode_image(data: bytes, spec: ImageSpec, where: str) -> Images:
-    """Decode a JPEG or PNG file into float32 `[channel, height, width]` in [0, 1].
-
-    The camera's orientation (EXIF) is applied, transparency is dropped, and an image of another
-    size than the model's fixed one is resized (bilinear, antialiased).
+class Encoded:
+    """A JPEG or PNG file of which the header is read, and nothing decoded yet.
 
     Args:
         data: the file.
@@ -57,26 +55,51 @@ def decode_image(data: bytes, spec: ImageSpec, where: str) -> Images:
         where: what messages call the image.
 
     Raises:
-        BadInput: not a JPEG or PNG, damaged, cut short, too large, or of a depth other than 8 bits.
+        BadInput: not a JPEG or PNG, a damaged header, too large, or of a depth other than 8 bits.
     """
-    if not data:
-        raise BadInput(f"{where}: empty, where a JPEG or PNG file is wanted")
-    # Pillow raises whatever the damage leads it to (OSError, SyntaxError, struct.error, KeyError,
-    # …), so that here any exception means that the file does not decode.
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise BadInput(f"{where}: neither a JPEG nor a PNG file") from None
-    except Exception as error:
-        raise BadInput(f"{where}: cannot be decoded: {_one_line(error)}") from None
-    _check_pixels(image.width, image.height, spec, where)
-    if image.mode not in MODES:
-        allowed = ", ".join(MODES)
-        raise BadInput(f"{where}: pixels of mode {image.mode}; allowed are {allowed}")
-    try:
-        return _to_array(ImageOps.exif_transpose(image), spec)
-    except Exception as error:
-        raise BadInput(f"{where}: cannot be decoded: {_one_line(error)}") from None
+
+    def __init__(self, data: bytes, spec: ImageSpec, where: str) -> None:
+        self._spec, self._where = spec, where
+        if not data:
+            raise BadInput(f"{where}: empty, where a JPEG or PNG file is wanted")
+        # Pillow raises whatever the damage leads it to (OSError, SyntaxError, struct.error,
+        # KeyError, …), so that here any exception means that the file does not decode.
+        try:
+            self._image = Image.open(io.BytesIO(data), formats=FORMATS)
+        except UnidentifiedImageError:
+            raise BadInput(f"{where}: neither a JPEG nor a PNG file") from None
+        except Exception as error:
+            raise self._damaged(error) from None
+        _check_pixels(self._image.width, self._image.height, spec, where)
+        if self._image.mode not in MODES:
+            allowed = ", ".join(MODES)
+            raise BadInput(f"{where}: pixels of mode {self._image.mode}; allowed are {allowed}")
+
+    @property
+    def nbytes(self) -> int:
+        """Most bytes that it takes when it is decoded."""
+        spec, sides = self._spec, self._image.size
+        # Where one side is fixed, the camera's orientation, unknown yet, may put either in it.
+        height, width = spec.height or max(sides), spec.width or max(sides)
+        any_size = spec.height is None and spec.width is None
+        return 4 * spec.channels * (math.prod(sides) if any_size else height * width)
+
+    def decode(self) -> Images:
+        """Return float32 `[channel, height, width]` in [0, 1].
+
+        The camera's orientation (EXIF) is applied, transparency is dropped, and an image of another
+        size than the model's fixed one is resized (bilinear, antialiased).
+
+        Raises:
+            BadInput: damaged, or cut short.
+        """
+        try:
+            return _to_array(ImageOps.exif_transpose(self._image), self._spec)
+        except Exception as error:
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> BadInput:
+        return BadInput(f"{self._where}: cannot be decoded: {one_line(error)}")
 
 
 def check_images(array: NDArray[Any], spec: ImageSpec, where: str) -> NDArray[Any]:
@@ -123,13 +146,5 @@ def _to_array(image: Image.Image, spec: ImageSpec) -> Images:
         image = image.resize(size, Image.Resampling.BILINEAR)
     pixels = np.asarray(image).reshape(image.height, image.width, spec.channels)
     channels_first = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    return _scaled(channels_first)
-
-
-def _scaled(pixels: NDArray[Any]) -> Images:
-    scaled: Images = np.divide(pixels, np.float32(255), dtype=np.float32)
+    scaled: Images = np.divide(channels_first, np.float32(255), dtype=np.float32)
     return scaled
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

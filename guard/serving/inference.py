@@ -47,16 +47,16 @@ class Inference:
                 raise BadInput("input 'images': missing")
             images = await self._images(inputs["images"], model)
             threshold = _threshold(parameters.threshold, inputs.get("threshold"), len(images))
-            if parameters.seconds is not None:
-                seconds = min(parameters.seconds, seconds or parameters.seconds)
             read = time.perf_counter()
-            judged = await model.judge(images, threshold, seconds, parameters.priority)
+            limits = [limit for limit in (parameters.seconds, seconds) if limit is not None]
+            left = min(limits) - (read - start) if limits else None
+            judged = await model.judge(images, threshold, left, parameters.priority)
             judged_at = time.perf_counter()
             response = _respond(request, model, judged, wanted)
             model.statistics.converted(read - start, time.perf_counter() - judged_at)
             return response
 
-    async def _images(self, images: Tensor, model: HostedModel) -> NDArray[np.float32]:
+    async def _images(self, images: Tensor, model: HostedModel) -> NDArray[Any]:
         if len(images) > model.max_batch:
             raise BadInput(
                 f"input 'images': {len(images)} images; at most {model.max_batch} are allowed"

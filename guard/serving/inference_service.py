@@ -4,9 +4,9 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from importlib.metadata import version
-from typing import Any
 
 from guard.errors import BadInput
+from guard.serving.behaviours import Context
 from guard.serving.decoding import Decoders
 from guard.serving.inference import Inference
 from guard.serving.inference_stream import answer_stream
@@ -31,7 +31,6 @@ EXTENSIONS = (
     "statistics",
 )
 LEVELS = {"log_info": logging.INFO, "log_warning": logging.WARNING, "log_error": logging.ERROR}
-Context = Any
 
 
 class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceServicer):
@@ -44,7 +43,7 @@ class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceS
         repository: the models.
         decoders: of JPEG and PNG files.
         metrics: where failures are counted.
-        ready: whether requests are welcome.
+        welcome: whether requests are taken at all; each model has a readiness of its own.
         stream_requests: most requests of one stream in hand.
         control: whether clients may load and unload models.
     """
@@ -54,13 +53,13 @@ class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceS
         repository: Repository,
         decoders: Decoders,
         metrics: Metrics,
-        ready: Callable[[], bool],
+        welcome: Callable[[], bool],
         stream_requests: int = 32,
         control: bool = True,
     ) -> None:
         RepositoryCalls.__init__(self, repository, metrics, control)
         SharedMemoryCalls.__init__(self, metrics)
-        self._repository, self._metrics, self._ready = repository, metrics, ready
+        self._repository, self._metrics, self._welcome = repository, metrics, welcome
         self._inference, self._stream_requests = Inference(repository, decoders), stream_requests
 
     async def ServerLive(
@@ -73,7 +72,7 @@ class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceS
         self, request: pb.ServerReadyRequest, context: Context
     ) -> pb.ServerReadyResponse:
         """Say whether requests are welcome, and every model that is loaded can be called."""
-        return pb.ServerReadyResponse(ready=self._ready() and self._repository.ready)
+        return pb.ServerReadyResponse(ready=self._welcome() and self._repository.ready)
 
     async def ModelReady(
         self, request: pb.ModelReadyRequest, context: Context
@@ -83,7 +82,7 @@ class InferenceService(RepositoryCalls, SharedMemoryCalls, GRPCInferenceServiceS
             model = self._repository.find(request.name, request.version)
         except UnknownModel:
             return pb.ModelReadyResponse(ready=False)
-        return pb.ModelReadyResponse(ready=self._ready() and model.ready)
+        return pb.ModelReadyResponse(ready=self._welcome() and model.ready)
 
     async def ServerMetadata(
         self, request: pb.ServerMetadataRequest, context: Context

@@ -10,7 +10,7 @@ from guard.errors import BadInput
 from guard.serving.config import Limits
 from guard.serving.engine import Engine
 from guard.serving.graph import read_graph
-from guard.serving.images import ImageSpec, decode_image
+from guard.serving.images import Encoded, ImageSpec
 from guard.serving.verdict import Verdict
 
 __all__ = ["check_images"]
@@ -50,6 +50,6 @@ def check_images(
             data = path.read_bytes()
         except OSError as error:
             raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
-        image = decode_image(data, spec, str(path))
+        image = Encoded(data, spec, str(path)).decode()
         judged = engine.run(image[np.newaxis], threshold)
         yield path, Verdict.of(judged, 0, manifest.class_names, manifest.layer_names)

@@ -4,12 +4,13 @@ import json
 import logging
 import sys
 import time
+from contextvars import ContextVar
 from typing import Any
 
-from guard.serving.operations_settings import Logs
-from guard.serving.request_ids import current
+__all__ = ["REQUEST_ID", "JsonLines", "start_logging"]
 
-__all__ = ["JsonLines", "start_logging"]
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the request that the running task handles; empty outside of one."""
 
 
 class JsonLines(logging.Formatter):
@@ -25,7 +26,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if request_id := current():
+        if request_id := REQUEST_ID.get():
             line["request_id"] = request_id
         line |= getattr(record, "fields", {})
         if record.exc_info:
@@ -37,8 +38,8 @@ class JsonLines(logging.Formatter):
         return f"{seconds}.{int(record.msecs):03d}Z"
 
 
-def start_logging(settings: Logs) -> None:
-    """Send what the whole process logs to the standard error output."""
+def start_logging(level: str) -> None:
+    """Send what the whole process logs, of this level or above, to the standard error output."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
-    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

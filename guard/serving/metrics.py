@@ -55,7 +55,7 @@ class Metrics:
         self.pace = Pace()
         self.rejected = Counter(
             "cornerguard_rejected",
-            "Requests turned away without a verdict, by gRPC status.",
+            "Requests and frames that were not judged, by gRPC status.",
             ["reason"],
             registry=self.registry,
         )

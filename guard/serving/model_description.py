@@ -1,9 +1,9 @@
 """What a model takes and gives, and how it is run, in the words of the protocol's clients."""
 
 from guard.manifest import TensorSpec
-from guard.serving.config import Batching
+from guard.serving import priorities
 from guard.serving.hosted import HostedModel
-from guard.serving.parameters import DEFAULT_PRIORITY, PRIORITIES
+from guard.serving.model_settings import Batching
 from guard.serving.protocol import inference_pb2 as pb
 from guard.serving.protocol import model_config_pb2 as mc
 
@@ -36,11 +36,8 @@ def metadata(model: HostedModel) -> pb.ModelMetadataResponse:
 def configuration(model: HostedModel) -> mc.ModelConfig:
     """Return how the model is run; Triton's clients take the batch's axis from `max_batch_size`."""
     manifest = model.manifest
-    kind = (
-        mc.ModelInstanceGroup.KIND_GPU
-        if model.device == "cuda"
-        else (mc.ModelInstanceGroup.KIND_CPU)
-    )
+    group = mc.ModelInstanceGroup
+    kind = group.KIND_CPU if model.device == "cpu" else group.KIND_GPU
     facts = {
         "cornerguard.threshold": repr(model.threshold),
         "cornerguard.false_alarm_rate": repr(manifest.false_alarm_rate),
@@ -54,9 +51,7 @@ def configuration(model: HostedModel) -> mc.ModelConfig:
         max_batch_size=model.max_batch,
         input=[_input(spec) for spec in manifest.inputs],
         output=[*(_output(spec) for spec in manifest.outputs), _verdict()],
-        instance_group=[
-            mc.ModelInstanceGroup(name=f"{model.name}_0", kind=kind, count=model.instances)
-        ],
+        instance_group=[group(name=f"{model.name}_0", kind=kind, count=model.instances)],
         default_model_filename=model.filename,
         dynamic_batching=_batching(model.batching),
         parameters={key: mc.ModelParameter(string_value=fact) for key, fact in facts.items()},
@@ -68,8 +63,8 @@ def _batching(batching: Batching) -> mc.ModelDynamicBatching:
     return mc.ModelDynamicBatching(
         preferred_batch_size=batching.preferred,
         max_queue_delay_microseconds=round(batching.delay * 1e6),
-        priority_levels=PRIORITIES,
-        default_priority_level=DEFAULT_PRIORITY,
+        priority_levels=priorities.LEVELS,
+        default_priority_level=priorities.DEFAULT,
         default_queue_policy=mc.ModelQueuePolicy(
             allow_timeout_override=True, max_queue_size=batching.queue
         ),

@@ -10,6 +10,7 @@ from typing import Any
 from guard.bundle import load_bundle
 from guard.bundle_files import MANIFEST_NAME
 from guard.errors import BadBundle, CornerguardError
+from guard.serving.changed_files import Stamp, stamp
 from guard.serving.config import ServeSettings
 from guard.serving.hosted import HostedModel
 from guard.serving.lent_model import LentModel
@@ -19,6 +20,7 @@ from guard.serving.rejections import UnknownModel
 __all__ = ["ModelSlot"]
 
 log = logging.getLogger(__name__)
+ABSENT: Stamp = (None,)
 ATTEMPTS = 5
 PAUSE = 0.1
 """Seconds between two attempts; a bundle is replaced by two renames, which take far less."""
@@ -44,8 +46,9 @@ class ModelSlot:
     def __init__(self, name: str, folder: Path, settings: ServeSettings, metrics: Metrics) -> None:
         self.name, self.reason, self.loading = name, "not loaded yet", False
         self._folder, self._settings, self._metrics = folder, settings, metrics
+        self._manifest = folder / MANIFEST_NAME
         self._lent: LentModel | None = None
-        self._seen: _Stamp | None = None
+        self._seen: Stamp = ABSENT
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -66,8 +69,7 @@ class ModelSlot:
 
     def changed(self) -> bool:
         """Whether a bundle lies there that was neither loaded nor refused before."""
-        stamp = _stamp(self._folder)
-        return stamp is not None and stamp != self._seen
+        return stamp(self._manifest) not in (ABSENT, self._seen)
 
     async def load(self) -> None:
         """Verify the bundle, and serve it in place of the old one if it is another.
@@ -126,14 +128,14 @@ class ModelSlot:
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(PAUSE)
-            before = _stamp(self._folder)
+            before = stamp(self._manifest)
             try:
                 fresh = await self._open_if_new()
             except (CornerguardError, OSError) as error:
                 failure: Exception | None = error
             else:
                 failure = None
-            if before is None or _stamp(self._folder) != before:
+            if before == ABSENT or stamp(self._manifest) != before:
                 if failure is None and fresh is not None:
                     await self._close(fresh)
                 continue
@@ -183,18 +185,6 @@ class ModelSlot:
         current = self.model
         if current is None or current.fingerprint != model.fingerprint:
             self._metrics.withdraw(self.name, model.fingerprint)
-
-
-_Stamp = tuple[int, ...]
-
-
-def _stamp(folder: Path) -> _Stamp | None:
-    """Return what tells one manifest from another that took its place; None if there is none."""
-    try:
-        found = (folder / MANIFEST_NAME).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _named(failure: Exception, folder: Path) -> Exception:

@@ -23,6 +23,7 @@ class Order:
         max_batch: the largest batch.
         threads, accelerator: as the engine takes them.
         cpu_fallback: whether the CPU will do where the accelerator cannot be used.
+        log_level: the least that is logged.
     """
 
     socket: int
@@ -32,6 +33,7 @@ class Order:
     threads: int
     accelerator: "Accelerator"
     cpu_fallback: bool
+    log_level: str
 
     @property
     def files(self) -> tuple[int, ...]:

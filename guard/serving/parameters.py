@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from guard.errors import BadInput, nearest
+from guard.serving.priorities import ALLOWED, LEVELS, priority_of
 from guard.serving.protocol import inference_pb2 as pb
 
-__all__ = ["DEFAULT_PRIORITY", "PRIORITIES", "Parameters", "classes_wanted", "read_parameters"]
+__all__ = ["Parameters", "classes_wanted", "read_parameters"]
 
 Given = Mapping[str, pb.InferParameter]
 KNOWN = ("threshold", "priority", "timeout", "triton_enable_empty_final_response")
-PRIORITIES, DEFAULT_PRIORITY = 9, 5
-"""How many levels Triton's `priority` has here, 1 the highest; and the one that 0 stands for."""
 SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
 
 
@@ -52,11 +51,10 @@ def read_parameters(given: Given) -> Parameters:
             " true or false is wanted"
         )
     timeout = _whole(given, "timeout", "microseconds from 1, or 0 for none, are wanted")
-    levels = f"1 (the highest) to {PRIORITIES} are allowed, or 0 for {DEFAULT_PRIORITY}"
-    level = _whole(given, "priority", levels, most=PRIORITIES) or DEFAULT_PRIORITY
+    level = _whole(given, "priority", ALLOWED, most=LEVELS)
     return Parameters(
         threshold=_number(given, "threshold"),
-        priority=DEFAULT_PRIORITY - level,
+        priority=priority_of(level),
         seconds=timeout / 1e6 if timeout else None,
     )
 

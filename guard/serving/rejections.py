@@ -48,9 +48,17 @@ Response = TypeVar("Response")
 
 
 class Rejection(CornerguardError):
-    """A request is turned away; the message says why in one line."""
+    """A request is turned away; the message says why in one line.
+
+    Attributes:
+        status: what the call ends with.
+    """
 
     status: ClassVar[grpc.StatusCode]
+
+    def wait(self, metrics: Metrics) -> float | None:
+        """Return the seconds after which to come again; None where that need not help."""
+        return None
 
 
 class UnknownModel(Rejection):
@@ -83,7 +91,10 @@ class Overloaded(Rejection):
 
     def __init__(self, message: str, seconds: float | None = None) -> None:
         super().__init__(message)
-        self.seconds = seconds
+        self._seconds = seconds
+
+    def wait(self, metrics: Metrics) -> float | None:
+        return metrics.pace.wait() if self._seconds is None else self._seconds
 
 
 class Expired(Rejection):
@@ -96,6 +107,9 @@ class Unready(Rejection):
     """No worker of the model lives, and has not for a while; one is being started."""
 
     status = grpc.StatusCode.UNAVAILABLE
+
+    def wait(self, metrics: Metrics) -> float | None:
+        return 1.0  # about what a worker takes to start
 
 
 class Silent(Rejection):
@@ -157,7 +171,6 @@ async def turn_away(
     """Count a rejection and end the call with it, with a hint when to come again where it helps."""
     metrics.rejected.labels(rejection.status.name.lower()).inc()
     message, trailing = str(rejection), tuple(context.trailing_metadata() or ())
-    if isinstance(rejection, Overloaded):
-        seconds = metrics.pace.wait() if rejection.seconds is None else rejection.seconds
-        trailing += hint(message, seconds)
+    if (seconds := rejection.wait(metrics)) is not None:
+        trailing += hint(rejection.status, message, seconds)
     await context.abort(rejection.status, message, trailing)

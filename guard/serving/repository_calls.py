@@ -1,17 +1,15 @@
 """RepositoryIndex, RepositoryModelLoad and RepositoryModelUnload, as Triton means them."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from guard.errors import BadInput, CornerguardError
+from guard.serving.behaviours import Context
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import extensions_pb2 as ext
 from guard.serving.rejections import NotAllowed, NotLoaded, Rejection, answer
 from guard.serving.repository import Repository
 
 __all__ = ["RepositoryCalls"]
-
-Context = Any
 
 
 class RepositoryCalls:

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterable
-from contextvars import ContextVar
 from typing import Any
 
 from guard.serving.behaviours import Behaviour, Context
+from guard.serving.logs import REQUEST_ID
 from guard.serving.protocol.guard_pb2 import CheckRequest
 from guard.serving.protocol.inference_pb2 import ModelInferRequest
 
@@ -14,7 +14,6 @@ __all__ = ["HEADER", "begin", "current", "identified"]
 HEADER = "x-request-id"
 LONGEST = 128
 FIELDS: dict[type, str] = {CheckRequest: "request_id", ModelInferRequest: "id"}
-_current: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def begin(metadata: Iterable[tuple[str, str | bytes]] | None, message: Any) -> str:
@@ -28,13 +27,13 @@ def begin(metadata: Iterable[tuple[str, str | bytes]] | None, message: Any) -> s
         field = FIELDS.get(type(message))
         given = getattr(message, field) if field else ""
     chosen = given if isinstance(given, str) and _allowed(given) else os.urandom(8).hex()
-    _current.set(chosen)
+    REQUEST_ID.set(chosen)
     return chosen
 
 
 def current() -> str:
     """Return the id of the request that the running task handles; empty outside of one."""
-    return _current.get()
+    return REQUEST_ID.get()
 
 
 def identified(inner: Behaviour) -> Behaviour:

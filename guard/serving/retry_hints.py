@@ -7,7 +7,11 @@ from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
-__all__ = ["Pace", "hint"]
+__all__ = ["DETAILS", "PUSHBACK", "Pace", "hint"]
+
+PUSHBACK, DETAILS = "grpc-retry-pushback-ms", "grpc-status-details-bin"
+"""Trailing metadata that says when to come again: to gRPC's own retries (gRFC A6), and to people
+and other libraries, as a `google.rpc.Status` with a `RetryInfo`."""
 
 
 class Pace:
@@ -32,19 +36,15 @@ class Pace:
         return min(max(self._seconds, self.SHORTEST), self.LONGEST)
 
 
-def hint(message: str, seconds: float) -> tuple[tuple[str, str | bytes], ...]:
-    """Return trailing metadata of a RESOURCE_EXHAUSTED that asks to wait.
-
-    gRPC's own retries follow `grpc-retry-pushback-ms`; people and other libraries read the
-    `google.rpc.RetryInfo` in `grpc-status-details-bin`.
-    """
+def hint(status: StatusCode, message: str, seconds: float) -> tuple[tuple[str, str | bytes], ...]:
+    """Return trailing metadata of a refusal that asks to wait."""
     retry = RetryInfo()
     retry.retry_delay.FromNanoseconds(round(seconds * 1e9))
     detail = AnyMessage()
     detail.Pack(retry)
-    status = Status(code=StatusCode.RESOURCE_EXHAUSTED.value[0], message=message, details=[detail])
+    refusal = Status(code=status.value[0], message=message, details=[detail])
     milliseconds = str(max(1, math.ceil(seconds * 1e3)))  # not a moment too early
     return (
-        ("grpc-retry-pushback-ms", milliseconds),
-        ("grpc-status-details-bin", status.SerializeToString()),
+        (PUSHBACK, milliseconds),
+        (DETAILS, refusal.SerializeToString()),
     )

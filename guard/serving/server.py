@@ -63,7 +63,7 @@ def serve(bundles: Sequence[Path], settings: ServeSettings) -> None:
         CornerguardError: an address cannot be listened on.
     """
     leave_on_signals()
-    start_logging(settings.logs)
+    start_logging(settings.logs.level)
     metrics = Metrics()
     tls = certificates(settings)
     observers: list[Observer] = [logged] if settings.logs.access else []
@@ -91,7 +91,7 @@ class _Server:
     ) -> None:
         self._repository, self._settings, self._metrics = repository, settings, metrics
         self._admission, self._tls = admission, tls
-        self._ready = False
+        self._welcome = self._ready = False
         self._health = health.aio.HealthServicer()
 
     async def run(self) -> None:
@@ -106,7 +106,7 @@ class _Server:
 
     async def _serve(self) -> None:
         settings, tls, admission = self._settings, self._tls, self._admission
-        decoders = Decoders(settings.decode_threads, settings.batching.queue)
+        decoders = Decoders(settings.decode_threads, settings.batching)
         operations = OperationsServer(
             settings.host,
             settings.http_port,
@@ -125,11 +125,13 @@ class _Server:
             await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
             for each in (server, *probes):
                 await each.start()
-            await self._report(True)
+            self._welcome = True
+            await self._report(self._repository.ready)
             self._announce(ports | {"http": operations.port})
             following = asyncio.create_task(self._follow())
             log.info("stopping on %s", await stop)
             following.cancel()
+            self._welcome = False
             await self._report(False)
             watch.cancel()
             await asyncio.sleep(settings.shutdown.notice)
@@ -159,7 +161,7 @@ class _Server:
                 models,
                 decoders,
                 metrics,
-                lambda: self._ready,
+                lambda: self._welcome,
                 settings.limits.stream_requests,
                 settings.reload.api,
             ),
@@ -190,7 +192,7 @@ class _Server:
                 await self._report(self._repository.ready)
 
     async def _report(self, ready: bool) -> None:
-        """Tell every kind of probe whether requests are welcome."""
+        """Tell every kind of probe whether requests are welcome, and every model can be called."""
         self._ready = ready
         self._metrics.ready.set(ready)
         states = health_pb2.HealthCheckResponse

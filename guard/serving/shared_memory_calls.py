@@ -3,13 +3,12 @@
 from typing import Any
 
 from guard.errors import BadInput
+from guard.serving.behaviours import Context
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import extensions_pb2 as ext
 from guard.serving.rejections import answer
 
 __all__ = ["SharedMemoryCalls"]
-
-Context = Any
 
 
 class SharedMemoryCalls:

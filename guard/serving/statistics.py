@@ -32,46 +32,27 @@ class Statistics:
     def __init__(self) -> None:
         self._images = self._runs = self._last = 0
         self._success, self._fail, self._queue = _Duration(), _Duration(), _Duration()
-        self._compute = _three_durations()
-        self._batches: dict[int, tuple[_Duration, _Duration, _Duration]] = {}
+        self._input, self._infer, self._output = _Duration(), _Duration(), _Duration()
+        self._batches: dict[int, _Duration] = {}
 
     def waited(self, seconds: float) -> None:
         """Count a request that left the queue after so long."""
         self._queue.add(seconds)
 
-    def ran(
-        self,
-        images: int,
-        requests: int,
-        infer: float,
-        assemble: float = 0.0,
-        extract: float = 0.0,
-    ) -> None:
-        """Count one run of the model.
-
-        Args:
-            images: of the batch.
-            requests: that the batch was made of.
-            infer: seconds of the run itself.
-            assemble: seconds in which the batch was put together.
-            extract: seconds in which its outputs were taken apart.
-        """
+    def ran(self, images: int, requests: int, seconds: float) -> None:
+        """Count one run of so many images, which were of so many requests."""
         self._images += images
         self._runs += 1
-        batch = self._batches.setdefault(images, _three_durations())
-        for seconds, whole, of_size in zip(
-            (assemble, infer, extract), self._compute, batch, strict=True
-        ):
-            whole.add(seconds, requests)
-            of_size.add(seconds)
+        self._infer.add(seconds, requests)
+        self._batches.setdefault(images, _Duration()).add(seconds)
 
     def converted(self, read: float, written: float) -> None:
         """Add the seconds in which a request's tensors were read, and its response written.
 
-        They belong to `compute_input` and `compute_output` of the request, and to no batch.
+        They are its `compute_input` and `compute_output`, and belong to no batch.
         """
-        self._compute[0].seconds += read
-        self._compute[2].seconds += written
+        self._input.add(read)
+        self._output.add(written)
 
     def ended(self, seconds: float, failed: bool) -> None:
         """Count a request that was answered, or refused, after so long."""
@@ -80,7 +61,6 @@ class Statistics:
 
     def message(self, name: str, version: str) -> pb.ModelStatistics:
         """Return everything as it goes over the wire."""
-        compute_input, compute_infer, compute_output = (d.message() for d in self._compute)
         return pb.ModelStatistics(
             name=name,
             version=version,
@@ -91,22 +71,12 @@ class Statistics:
                 success=self._success.message(),
                 fail=self._fail.message(),
                 queue=self._queue.message(),
-                compute_input=compute_input,
-                compute_infer=compute_infer,
-                compute_output=compute_output,
+                compute_input=self._input.message(),
+                compute_infer=self._infer.message(),
+                compute_output=self._output.message(),
             ),
             batch_stats=[
-                pb.InferBatchStatistics(
-                    batch_size=size,
-                    compute_input=of_size[0].message(),
-                    compute_infer=of_size[1].message(),
-                    compute_output=of_size[2].message(),
-                )
-                for size, of_size in sorted(self._batches.copy().items())
+                pb.InferBatchStatistics(batch_size=size, compute_infer=runs.message())
+                for size, runs in sorted(self._batches.items())
             ],
         )
-
-
-def _three_durations() -> tuple[_Duration, _Duration, _Duration]:
-    """Return the sums of compute_input, compute_infer and compute_output."""
-    return _Duration(), _Duration(), _Duration()

@@ -17,8 +17,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def leave_on_signals() -> None:
     """End the process on a signal until `stop_signal` is called, that is while models load.
 
-    The first process of a container would ignore SIGTERM otherwise.
+    The first process of a container would ignore SIGTERM otherwise. SIGHUP, which would end any
+    process, asks for nothing yet that is not being done.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in SIGNALS:
         signal.signal(number, _leave)
 

@@ -1,25 +1,22 @@
 """`Watch`: frames in, votes and alarms out, until the client or the server ends the stream."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 from guard.errors import BadInput
-from guard.serving.checking import Checker
+from guard.serving.checking import Checker, unverified
 from guard.serving.config import Streams
-from guard.serving.connections import Connection, Connections
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import guard_pb2 as pb
-from guard.serving.rejections import Rejection, Silent, Stopping, UnknownModel
+from guard.serving.rejections import Silent, Stopping, UnknownModel, explain
 from guard.serving.repository import Repository
+from guard.serving.stream_connections import Connection, Connections
 from guard.serving.streams import StreamSettings
 
 __all__ = ["Watcher"]
 
-log = logging.getLogger(__name__)
 Requests = AsyncIterator[pb.WatchRequest]
-NAN = float("nan")
 
 
 class Watcher:
@@ -28,7 +25,8 @@ class Watcher:
     def __init__(
         self, models: Repository, checker: Checker, limits: Streams, metrics: Metrics
     ) -> None:
-        self._models, self._checker, self._limits = models, checker, limits
+        self._models, self._checker = models, checker
+        self._limits, self._metrics = limits, metrics
         self._connections = Connections(limits, metrics)
 
     async def watch(self, requests: Requests, context: Any) -> None:
@@ -88,24 +86,9 @@ class Watcher:
                 )
         except (Stopping, UnknownModel):  # nor will the next frames be judged
             raise
-        except (BadInput, Rejection) as error:
-            reason = str(error)
-        except Exception:
-            log.exception("frame %r failed", request_id)
-            reason = "the server failed; its log says why"
-        return pb.CheckResponse(
-            request_id=request_id,
-            verdict=pb.UNVERIFIED,
-            reason=reason,
-            label=-1,
-            confidence=NAN,
-            score=NAN,
-            p_value=NAN,
-            threshold=NAN if settings.threshold is None else settings.threshold,
-            model=model.name,
-            model_version=model.version,
-            fingerprint=model.fingerprint,
-        )
+        except Exception as error:
+            _, reason = explain(error, self._metrics)
+        return unverified(model, settings.threshold, reason, request_id)
 
 
 async def _read(requests: Requests, connection: Connection) -> None:

@@ -6,6 +6,7 @@ It ends with the server, whose end closes the socket, and not by the signals tha
 service manager sends to all processes of a group: those in its hands are answered first.
 """
 
+import logging
 import os
 import select
 import signal
@@ -16,8 +17,9 @@ import time
 
 import numpy as np
 
-from guard.errors import BadBundle
-from guard.serving.engine import Engine, one_line
+from guard.errors import BadBundle, one_line
+from guard.serving.engine import Engine
+from guard.serving.logs import start_logging
 from guard.serving.messages import RUN_BYTES, Answer, Run, Told
 from guard.serving.order import Order
 from guard.serving.providers import DeviceMissing
@@ -25,12 +27,15 @@ from guard.serving.shared import Layout, Slot
 
 __all__ = ["main"]
 
+log = logging.getLogger("guard.serving.worker")  # __name__ is __main__ here
+
 
 def main() -> None:
     """Load the graph that the order names, say so, and judge batches until the server is gone."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     order = Order.parse(sys.argv[1])
+    start_logging(order.log_level)
     server = socket.socket(fileno=order.socket)
     threading.Thread(target=_end_with, args=[server], daemon=True).start()
     try:
@@ -88,7 +93,7 @@ def _engine(order: Order) -> Engine:
     except DeviceMissing as error:
         if not order.cpu_fallback:
             raise
-        sys.stderr.write(f"worker: {error}; running on the CPU, as cpu_fallback allows\n")
+        log.warning("%s; running on the CPU, as cpu_fallback allows", error)
         return Engine(order.graph, order.threads, "cpu")
 
 
@@ -102,4 +107,8 @@ def _end_with(server: socket.socket) -> None:
 
 if __name__ == "__main__":
     np.seterr(all="ignore")  # what is not finite becomes UNVERIFIED, not a warning
-    main()
+    try:
+        main()
+    except Exception:  # else it would be told on many lines that are no JSON
+        log.exception("a worker fails")
+        sys.exit(1)

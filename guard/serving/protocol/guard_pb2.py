@@ -24,43 +24,43 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"guard/serving/protocol/guard.proto\x12\x08guard.v1\"7\n\x06Tensor\x12\x10\n\x08\x64\x61tatype\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\x97\x01\n\x0c\x43heckRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\x07\x65ncoded\x18\x02 \x01(\x0cH\x00\x12\"\n\x06tensor\x18\x03 \x01(\x0b\x32\x10.guard.v1.TensorH\x00\x12\x16\n\tthreshold\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\tB\x07\n\x05imageB\x0c\n\n_threshold\"\xad\x02\n\rCheckResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x07verdict\x18\x02 \x01(\x0e\x32\x11.guard.v1.Verdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\x03\x12\x12\n\nclass_name\x18\x05 \x01(\t\x12\x12\n\nconfidence\x18\x06 \x01(\x02\x12\r\n\x05score\x18\x07 \x01(\x02\x12\x0f\n\x07p_value\x18\x08 \x01(\x02\x12\x11\n\tthreshold\x18\t \x01(\x02\x12/\n\x0b\x64iscrepancy\x18\n \x03(\x0b\x32\x1a.guard.v1.LayerDiscrepancy\x12\r\n\x05model\x18\x0b \x01(\t\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\r \x01(\t\"6\n\x10LayerDiscrepancy\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x13\n\x0b\x64iscrepancy\x18\x02 \x01(\x02\"h\n\x0cWatchRequest\x12+\n\x08settings\x18\x01 \x01(\x0b\x32\x17.guard.v1.WatchSettingsH\x00\x12 \n\x05\x66rame\x18\x02 \x01(\x0b\x32\x0f.guard.v1.FrameH\x00\x42\t\n\x07\x63ontent\"\xf5\x01\n\rWatchSettings\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\tthreshold\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x13\n\x0binterval_us\x18\x04 \x01(\x03\x12\x19\n\x0ctolerance_us\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06window\x18\x06 \x01(\r\x12\x13\n\x0braise_votes\x18\x07 \x01(\r\x12\x18\n\x0b\x63lear_votes\x18\x08 \x01(\rH\x02\x88\x01\x01\x12\x0f\n\x07restart\x18\t \x01(\x08\x42\x0c\n\n_thresholdB\x0f\n\r_tolerance_usB\x0e\n\x0c_clear_votes\"m\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ncapture_us\x18\x02 \x01(\x03\x12\x11\n\x07\x65ncoded\x18\x03 \x01(\x0cH\x00\x12\"\n\x06tensor\x18\x04 \x01(\x0b\x32\x10.guard.v1.TensorH\x00\x42\x07\n\x05image\"\xbc\x01\n\rWatchResponse\x12 \n\x06opened\x18\x01 \x01(\x0b\x32\x10.guard.v1.Opened\x12$\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x15.guard.v1.JudgedFrame\x12\x1c\n\x04vote\x18\x03 \x01(\x0b\x32\x0e.guard.v1.Vote\x12\x1e\n\x05\x61larm\x18\x04 \x01(\x0b\x32\x0f.guard.v1.Alarm\x12%\n\x06\x63ounts\x18\x05 \x01(\x0b\x32\x15.guard.v1.FrameCounts\"r\n\x06Opened\x12)\n\x08settings\x18\x01 \x01(\x0b\x32\x17.guard.v1.WatchSettings\x12\x0f\n\x07resumed\x18\x02 \x01(\x08\x12\x1a\n\rlast_sequence\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_last_sequence\"[\n\x0bJudgedFrame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ncapture_us\x18\x02 \x01(\x03\x12&\n\x05\x63heck\x18\x03 \x01(\x0b\x32\x17.guard.v1.CheckResponse\"b\n\x04Vote\x12\"\n\x07verdict\x18\x01 \x01(\x0e\x32\x11.guard.v1.Verdict\x12\r\n\x05valid\x18\x02 \x01(\r\x12\x13\n\x0b\x63orner_case\x18\x03 \x01(\r\x12\x12\n\nunverified\x18\x04 \x01(\r\"\x8e\x01\n\x05\x41larm\x12\n\n\x02on\x18\x01 \x01(\x08\x12&\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x16.guard.v1.Alarm.Change\x12\x0e\n\x06raised\x18\x03 \x01(\x04\x12\x0f\n\x07\x63leared\x18\x04 \x01(\x04\"0\n\x06\x43hange\x12\r\n\tUNCHANGED\x10\x00\x12\n\n\x06RAISED\x10\x01\x12\x0b\n\x07\x43LEARED\x10\x02\"~\n\x0b\x46rameCounts\x12\x0e\n\x06judged\x18\x01 \x01(\x04\x12\x0f\n\x07skipped\x18\x02 \x01(\x04\x12\x0c\n\x04late\x18\x03 \x01(\x04\x12\x10\n\x08repeated\x18\x04 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x05 \x01(\x04\x12\x0f\n\x07waiting\x18\x06 \x01(\x04\x12\x0c\n\x04lost\x18\x07 \x01(\x04*5\n\x07Verdict\x12\x0e\n\nUNVERIFIED\x10\x00\x12\t\n\x05VALID\x10\x01\x12\x0f\n\x0b\x43ORNER_CASE\x10\x02\x32\x8a\x01\n\x0cGuardService\x12:\n\x05\x43heck\x12\x16.guard.v1.CheckRequest\x1a\x17.guard.v1.CheckResponse\"\x00\x12>\n\x05Watch\x12\x16.guard.v1.WatchRequest\x1a\x17.guard.v1.WatchResponse\"\x00(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"guard/serving/protocol/guard.proto\x12\x08guard.v1\"7\n\x06Tensor\x12\x10\n\x08\x64\x61tatype\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"\xa9\x01\n\x0c\x43heckRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\x07\x65ncoded\x18\x02 \x01(\x0cH\x00\x12\"\n\x06tensor\x18\x03 \x01(\x0b\x32\x10.guard.v1.TensorH\x00\x12\x16\n\tthreshold\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x10\n\x08priority\x18\x06 \x01(\rB\x07\n\x05imageB\x0c\n\n_threshold\"\xad\x02\n\rCheckResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x07verdict\x18\x02 \x01(\x0e\x32\x11.guard.v1.Verdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05label\x18\x04 \x01(\x03\x12\x12\n\nclass_name\x18\x05 \x01(\t\x12\x12\n\nconfidence\x18\x06 \x01(\x02\x12\r\n\x05score\x18\x07 \x01(\x02\x12\x0f\n\x07p_value\x18\x08 \x01(\x02\x12\x11\n\tthreshold\x18\t \x01(\x02\x12/\n\x0b\x64iscrepancy\x18\n \x03(\x0b\x32\x1a.guard.v1.LayerDiscrepancy\x12\r\n\x05model\x18\x0b \x01(\t\x12\x15\n\rmodel_version\x18\x0c \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\r \x01(\t\"6\n\x10LayerDiscrepancy\x12\r\n\x05layer\x18\x01 \x01(\t\x12\x13\n\x0b\x64iscrepancy\x18\x02 \x01(\x02\"h\n\x0cWatchRequest\x12+\n\x08settings\x18\x01 \x01(\x0b\x32\x17.guard.v1.WatchSettingsH\x00\x12 \n\x05\x66rame\x18\x02 \x01(\x0b\x32\x0f.guard.v1.FrameH\x00\x42\t\n\x07\x63ontent\"\xf5\x01\n\rWatchSettings\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x16\n\tthreshold\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x13\n\x0binterval_us\x18\x04 \x01(\x03\x12\x19\n\x0ctolerance_us\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x0e\n\x06window\x18\x06 \x01(\r\x12\x13\n\x0braise_votes\x18\x07 \x01(\r\x12\x18\n\x0b\x63lear_votes\x18\x08 \x01(\rH\x02\x88\x01\x01\x12\x0f\n\x07restart\x18\t \x01(\x08\x42\x0c\n\n_thresholdB\x0f\n\r_tolerance_usB\x0e\n\x0c_clear_votes\"m\n\x05\x46rame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ncapture_us\x18\x02 \x01(\x03\x12\x11\n\x07\x65ncoded\x18\x03 \x01(\x0cH\x00\x12\"\n\x06tensor\x18\x04 \x01(\x0b\x32\x10.guard.v1.TensorH\x00\x42\x07\n\x05image\"\xbc\x01\n\rWatchResponse\x12 \n\x06opened\x18\x01 \x01(\x0b\x32\x10.guard.v1.Opened\x12$\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x15.guard.v1.JudgedFrame\x12\x1c\n\x04vote\x18\x03 \x01(\x0b\x32\x0e.guard.v1.Vote\x12\x1e\n\x05\x61larm\x18\x04 \x01(\x0b\x32\x0f.guard.v1.Alarm\x12%\n\x06\x63ounts\x18\x05 \x01(\x0b\x32\x15.guard.v1.FrameCounts\"r\n\x06Opened\x12)\n\x08settings\x18\x01 \x01(\x0b\x32\x17.guard.v1.WatchSettings\x12\x0f\n\x07resumed\x18\x02 \x01(\x08\x12\x1a\n\rlast_sequence\x18\x03 \x01(\x04H\x00\x88\x01\x01\x42\x10\n\x0e_last_sequence\"[\n\x0bJudgedFrame\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\ncapture_us\x18\x02 \x01(\x03\x12&\n\x05\x63heck\x18\x03 \x01(\x0b\x32\x17.guard.v1.CheckResponse\"b\n\x04Vote\x12\"\n\x07verdict\x18\x01 \x01(\x0e\x32\x11.guard.v1.Verdict\x12\r\n\x05valid\x18\x02 \x01(\r\x12\x13\n\x0b\x63orner_case\x18\x03 \x01(\r\x12\x12\n\nunverified\x18\x04 \x01(\r\"\x8e\x01\n\x05\x41larm\x12\n\n\x02on\x18\x01 \x01(\x08\x12&\n\x06\x63hange\x18\x02 \x01(\x0e\x32\x16.guard.v1.Alarm.Change\x12\x0e\n\x06raised\x18\x03 \x01(\x04\x12\x0f\n\x07\x63leared\x18\x04 \x01(\x04\"0\n\x06\x43hange\x12\r\n\tUNCHANGED\x10\x00\x12\n\n\x06RAISED\x10\x01\x12\x0b\n\x07\x43LEARED\x10\x02\"~\n\x0b\x46rameCounts\x12\x0e\n\x06judged\x18\x01 \x01(\x04\x12\x0f\n\x07skipped\x18\x02 \x01(\x04\x12\x0c\n\x04late\x18\x03 \x01(\x04\x12\x10\n\x08repeated\x18\x04 \x01(\x04\x12\x0f\n\x07\x64ropped\x18\x05 \x01(\x04\x12\x0f\n\x07waiting\x18\x06 \x01(\x04\x12\x0c\n\x04lost\x18\x07 \x01(\x04*5\n\x07Verdict\x12\x0e\n\nUNVERIFIED\x10\x00\x12\t\n\x05VALID\x10\x01\x12\x0f\n\x0b\x43ORNER_CASE\x10\x02\x32\x8a\x01\n\x0cGuardService\x12:\n\x05\x43heck\x12\x16.guard.v1.CheckRequest\x1a\x17.guard.v1.CheckResponse\"\x00\x12>\n\x05Watch\x12\x16.guard.v1.WatchRequest\x1a\x17.guard.v1.WatchResponse\"\x00(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'guard.serving.protocol.guard_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=1857
-  _globals['_VERDICT']._serialized_end=1910
+  _globals['_VERDICT']._serialized_start=1875
+  _globals['_VERDICT']._serialized_end=1928
   _globals['_TENSOR']._serialized_start=48
   _globals['_TENSOR']._serialized_end=103
   _globals['_CHECKREQUEST']._serialized_start=106
-  _globals['_CHECKREQUEST']._serialized_end=257
-  _globals['_CHECKRESPONSE']._serialized_start=260
-  _globals['_CHECKRESPONSE']._serialized_end=561
-  _globals['_LAYERDISCREPANCY']._serialized_start=563
-  _globals['_LAYERDISCREPANCY']._serialized_end=617
-  _globals['_WATCHREQUEST']._serialized_start=619
-  _globals['_WATCHREQUEST']._serialized_end=723
-  _globals['_WATCHSETTINGS']._serialized_start=726
-  _globals['_WATCHSETTINGS']._serialized_end=971
-  _globals['_FRAME']._serialized_start=973
-  _globals['_FRAME']._serialized_end=1082
-  _globals['_WATCHRESPONSE']._serialized_start=1085
-  _globals['_WATCHRESPONSE']._serialized_end=1273
-  _globals['_OPENED']._serialized_start=1275
-  _globals['_OPENED']._serialized_end=1389
-  _globals['_JUDGEDFRAME']._serialized_start=1391
-  _globals['_JUDGEDFRAME']._serialized_end=1482
-  _globals['_VOTE']._serialized_start=1484
-  _globals['_VOTE']._serialized_end=1582
-  _globals['_ALARM']._serialized_start=1585
-  _globals['_ALARM']._serialized_end=1727
-  _globals['_ALARM_CHANGE']._serialized_start=1679
-  _globals['_ALARM_CHANGE']._serialized_end=1727
-  _globals['_FRAMECOUNTS']._serialized_start=1729
-  _globals['_FRAMECOUNTS']._serialized_end=1855
-  _globals['_GUARDSERVICE']._serialized_start=1913
-  _globals['_GUARDSERVICE']._serialized_end=2051
+  _globals['_CHECKREQUEST']._serialized_end=275
+  _globals['_CHECKRESPONSE']._serialized_start=278
+  _globals['_CHECKRESPONSE']._serialized_end=579
+  _globals['_LAYERDISCREPANCY']._serialized_start=581
+  _globals['_LAYERDISCREPANCY']._serialized_end=635
+  _globals['_WATCHREQUEST']._serialized_start=637
+  _globals['_WATCHREQUEST']._serialized_end=741
+  _globals['_WATCHSETTINGS']._serialized_start=744
+  _globals['_WATCHSETTINGS']._serialized_end=989
+  _globals['_FRAME']._serialized_start=991
+  _globals['_FRAME']._serialized_end=1100
+  _globals['_WATCHRESPONSE']._serialized_start=1103
+  _globals['_WATCHRESPONSE']._serialized_end=1291
+  _globals['_OPENED']._serialized_start=1293
+  _globals['_OPENED']._serialized_end=1407
+  _globals['_JUDGEDFRAME']._serialized_start=1409
+  _globals['_JUDGEDFRAME']._serialized_end=1500
+  _globals['_VOTE']._serialized_start=1502
+  _globals['_VOTE']._serialized_end=1600
+  _globals['_ALARM']._serialized_start=1603
+  _globals['_ALARM']._serialized_end=1745
+  _globals['_ALARM_CHANGE']._serialized_start=1697
+  _globals['_ALARM_CHANGE']._serialized_end=1745
+  _globals['_FRAMECOUNTS']._serialized_start=1747
+  _globals['_FRAMECOUNTS']._serialized_end=1873
+  _globals['_GUARDSERVICE']._serialized_start=1931
+  _globals['_GUARDSERVICE']._serialized_end=2069
 # @@protoc_insertion_point(module_scope)

@@ -52,9 +52,13 @@ class GuardServiceServicer:
     def Check(self, request, context):
         """Classify one image and say whether the classification can be trusted.
 
-        INVALID_ARGUMENT: the image or the threshold is not allowed; the message says what and where.
-        NOT_FOUND: no such model. RESOURCE_EXHAUSTED: overloaded, try again later.
-        DEADLINE_EXCEEDED: the deadline passed while the request waited; it was not run.
+        How long the caller waits is the deadline of the call: past it the request is not run.
+
+        INVALID_ARGUMENT: something is not allowed; the message says what and where. NOT_FOUND: no such
+        model. RESOURCE_EXHAUSTED: overloaded, try again later. UNAVAILABLE: the server stops, or no
+        worker of the model lives. Both have a hint when to come again, if that is here:
+        `grpc-retry-pushback-ms` and a `google.rpc.RetryInfo`. DEADLINE_EXCEEDED: the deadline passed
+        while the request waited. UNAUTHENTICATED: no valid token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

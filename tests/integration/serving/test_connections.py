@@ -114,6 +114,7 @@ def test_a_signal_while_models_load_ends_the_process(number: signal.Signals) -> 
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGHUP)  # which asks for bundles to be loaded, as they are
         process.send_signal(number)
         assert process.wait(PATIENCE) == 128 + number
 

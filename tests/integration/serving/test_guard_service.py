@@ -115,6 +115,7 @@ def floats(value: float) -> bytes:
         (tensor("BYTES", (1,), b"\0\0\0\0"), "numbers of shape"),
         (tensor(data=floats(0.5)) | {"threshold": math.nan}, "threshold: nan"),
         (tensor(data=floats(0.5)) | {"threshold": math.inf}, "threshold: inf"),
+        (tensor(data=floats(0.5)) | {"priority": 10}, r"priority: 10; 1 \(the highest\) to 9"),
     ],
 )
 def test_bad_input_is_named(channel: grpc.Channel, fields: dict, message: str) -> None:
@@ -157,6 +158,7 @@ class _Moody(GuardServiceServicer):
         self.calls += 1
         if self.calls < 3:
             status = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
+            context.set_trailing_metadata((("grpc-retry-pushback-ms", "1"),))
             context.abort(status[self.calls - 1], "try again")
         return pb.CheckResponse(verdict=7, label=1)
 

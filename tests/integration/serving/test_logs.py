@@ -94,3 +94,32 @@ def test_by_default_only_events_are_logged(tiny_bundle: Path, tmp_path: Path) ->
     with running(tiny_bundle, "--set=logs.level=warning", log=quiet):
         pass
     assert quiet.read_text() == ""
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="there is a GPU")
+def test_workers_log_lines_of_the_same_kind(tiny_bundle: Path, tmp_path: Path) -> None:
+    fallback = ("--set=instances.accelerator=cuda", "--set=instances.cpu_fallback=true")
+    log = tmp_path / "log"
+    with running(tiny_bundle, *fallback, "--set=logs.level=warning", log=log):
+        pass
+    (line,) = lines_of(log)
+    assert (line["level"], line["logger"]) == ("warning", "guard.serving.worker")
+    assert line["message"].endswith("; running on the CPU, as cpu_fallback allows")
+
+
+@pytest.mark.parametrize(("level", "reason"), [(0.95, "not finite: "), (0.0, "the run failed: ")])
+def test_what_is_unverified_is_logged_with_the_reason(
+    tiny_bundle: Path, tmp_path: Path, level: float, reason: str
+) -> None:
+    log = tmp_path / "log"
+    with (
+        running(tiny_bundle, "--set=logs.level=error", log=log) as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        asked = request()
+        asked.tensor.data = image_of(level).tobytes()
+        answer = GuardServiceStub(channel).Check(asked, timeout=PATIENCE)
+        assert answer.verdict == pb.UNVERIFIED
+    (line,) = lines_of(log)
+    assert line["message"] == f"1 of 1 images UNVERIFIED: {answer.reason}"
+    assert answer.reason.startswith(reason)

@@ -20,7 +20,9 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 import guard
 from guard.client import GuardClient
 from guard.errors import BadInput, CornerguardError
+from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.protocol import inference_pb2
+from guard.serving.protocol.guard_pb2_grpc import GuardServiceStub
 from guard.serving.protocol.inference_pb2_grpc import GRPCInferenceServiceStub
 from tests.integration.serving.running import FREE_PORTS, PATIENCE, SERVE, Running, running
 from tests.unit.serving.tiny_bundle import image_of, write_bundle
@@ -155,23 +157,34 @@ def test_a_port_in_use_is_named(tiny_bundle: Path, option: str) -> None:
     assert "Traceback" not in errors
 
 
-def test_an_overloaded_server_refuses_at_once(tiny_bundle: Path, tmp_path: Path) -> None:
-    """More images than the queue holds can never be taken, however idle the server is."""
-    settings = tmp_path / "serve.yaml"
-    settings.write_text("batching: {max_batch: 4, queue: 2}\n")
-    with running(tiny_bundle, "--config", str(settings)) as server:
-        images = np.stack([image_of(0.5)] * 3)
-        request = inference_pb2.ModelInferRequest(model_name="tiny")
-        request.inputs.add(name="images", datatype="FP32", shape=images.shape)
-        request.raw_input_contents.append(images.tobytes())
-        with grpc.insecure_channel(server.grpc) as channel:
-            with pytest.raises(grpc.RpcError, match="images wait") as caught:
-                GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=PATIENCE)
-            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-            trailing = dict(caught.value.trailing_metadata())
-            assert int(trailing["grpc-retry-pushback-ms"]) >= 10
+def test_an_overloaded_server_refuses_at_once(tmp_path: Path) -> None:
+    """One run never ends, two images are ready for the next, two wait: there is no more room."""
+    bundle = write_bundle(tmp_path / "tiny", black="hangs")
+    limits = [f"--set={key}" for key in ("batching.max_batch=2", "batching.queue=2")]
+    with (
+        running(bundle, *limits, "--set=shutdown.grace=0") as server,
+        grpc.insecure_channel(server.grpc) as channel,
+    ):
+        check = GuardServiceStub(channel).Check
+        deadline = time.monotonic() + PATIENCE
+        calls = [check.future(request_of(0.0))]
+        while not server.metrics()["cornerguard_in_flight"]:
+            assert time.monotonic() < deadline
+        calls += [check.future(request_of(0.5)) for _ in range(20)]
+        while sum(call.done() for call in calls) < 16:
+            assert time.monotonic() < deadline
+        for call in (call for call in calls if call.done()):
+            assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert call.details() == "2 of at most 2 images wait"
+            assert int(dict(call.trailing_metadata())["grpc-retry-pushback-ms"]) >= 10
         rejected = server.metrics()['cornerguard_rejected_total{reason="resource_exhausted"}']
-        assert rejected == 1
+        assert rejected == 16
+
+
+def request_of(level: float) -> pb.CheckRequest:
+    image = image_of(level)
+    tensor = pb.Tensor(data=image.tobytes(), datatype="FP32", shape=image.shape)
+    return pb.CheckRequest(tensor=tensor)
 
 
 FORBIDDEN = {"torch", "torchvision", "sklearn", "onnx", "offline", "export"}

@@ -9,9 +9,10 @@ import pytest
 from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.protocol.guard_pb2_grpc import GuardServiceStub
 from tests.integration.serving.camera import CORNER_CASE, SECOND, Camera, camera, frame
-from tests.integration.serving.running import PATIENCE
+from tests.integration.serving.running import PATIENCE, Running
 
 Status = grpc.StatusCode
+UNVERIFIED_IMAGES = 'cornerguard_images_total{model="tiny",verdict="UNVERIFIED"}'
 
 
 def test_frames_vote_and_move_the_alarm(channel: grpc.Channel) -> None:
@@ -79,8 +80,10 @@ def test_lost_late_and_repeated_frames_are_counted(channel: grpc.Channel) -> Non
     ],
 )
 def test_a_frame_that_cannot_be_judged_votes_as_not_valid(
-    channel: grpc.Channel, bad: pb.Frame, reason: str
+    channel: grpc.Channel, server: Running, bad: pb.Frame, reason: str
 ) -> None:
+    counts = 'cornerguard_rejected_total{reason="invalid_argument"}', UNVERIFIED_IMAGES
+    before = [server.metrics().get(name, 0) for name in counts]
     with camera(channel, stream=f"bad {reason}", window=1, restart=True) as watched:
         next(watched.call)
         answer = watched.ask(bad)
@@ -88,6 +91,8 @@ def test_a_frame_that_cannot_be_judged_votes_as_not_valid(
         assert reason in answer.frame.check.reason
         assert answer.alarm.change == pb.Alarm.RAISED
         assert watched.ask(frame(1)).alarm.change == pb.Alarm.CLEARED
+    after = [server.metrics().get(name, 0) for name in counts]
+    assert sum(after) == sum(before) + 1
 
 
 def test_a_stream_goes_on_where_it_was(channel: grpc.Channel) -> None:

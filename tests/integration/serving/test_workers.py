@@ -4,26 +4,20 @@ import asyncio
 import os
 import platform
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 import torch
 
-from guard.client import GuardClient
 from guard.errors import BadBundle, CornerguardError
 from guard.serving.config import ServeSettings
 from guard.serving.hosted import HostedModel
 from guard.serving.metrics import Metrics
-from guard.serving.protocol import guard_pb2 as pb
-from guard.serving.protocol.guard_pb2_grpc import GuardServiceStub
 from guard.serving.rejections import Unready
 from guard.serving.verdict import VERDICTS, Judged
-from tests.integration.serving.running import running
 from tests.unit.serving.tiny_bundle import expected_score, image_of, write_bundle
 
 PATIENCE = 60.0
@@ -240,52 +234,3 @@ def test_a_missing_gpu_is_named_and_the_cpu_takes_over_only_where_it_may(
         await ask(model, 0.2)
 
     host(tiny_bundle, case, accelerator=accelerator, cpu_fallback=True)
-
-
-def workers_of(process: int) -> list[int]:
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [int(child) for child in children]
-
-
-def lives(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-@pytest.mark.parametrize("level", [0.5, 0.0], ids=["idle", "busy"])
-def test_workers_end_with_a_server_that_is_killed(tmp_path: Path, level: float) -> None:
-    """Even in the middle of a run that never ends."""
-    with running(write_bundle(tmp_path / "tiny", black="hangs")) as server:
-        workers = workers_of(server.process.pid)
-        assert workers
-        with grpc.insecure_channel(server.grpc) as channel:
-            image = image_of(level)
-            tensor = pb.Tensor(data=image.tobytes(), datatype="FP32", shape=image.shape)
-            call = GuardServiceStub(channel).Check.future(pb.CheckRequest(tensor=tensor))
-            if level:
-                assert call.result(PATIENCE).verdict == pb.VALID
-            else:
-                with pytest.raises(grpc.FutureTimeoutError):
-                    call.result(0.3)
-            server.process.kill()
-            deadline = time.monotonic() + PATIENCE
-            while any(lives(worker) for worker in workers):
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-
-
-def test_a_server_without_workers_is_not_ready(tiny_bundle: Path) -> None:
-    with running(tiny_bundle) as server:
-        deadline = time.monotonic() + PATIENCE
-        while server.get("/readyz")[0] == 200:
-            for worker in workers_of(server.process.pid):
-                os.kill(worker, signal.SIGKILL)
-            assert time.monotonic() < deadline
-        while server.get("/readyz")[0] != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        with GuardClient(server.grpc) as client:
-            assert client.check(image_of(0.5)).verdict == "VALID"

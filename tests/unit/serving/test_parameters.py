@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from guard.calling.messages import check_request
 from guard.errors import BadInput
 from guard.serving.parameters import classes_wanted, read_parameters
 from guard.serving.protocol import inference_pb2 as pb
@@ -37,6 +38,13 @@ def given(**values: Any) -> dict[str, pb.InferParameter]:
 )
 def test_what_is_asked_for(parameters: dict[str, Any], expected: tuple[Any, ...]) -> None:
     assert tuple(read_parameters(given(**parameters))) == expected
+
+
+def test_the_client_refuses_a_priority_that_the_server_would() -> None:
+    assert check_request(b"", "m", None, 9).priority == 9
+    for level in (-1, 10, 2**40):
+        with pytest.raises(BadInput, match=rf"priority: {level}; 1 \(the highest\) to 9"):
+            check_request(b"", "m", None, level)
 
 
 def test_unsigned_as_tritonclient_sends_a_priority() -> None:

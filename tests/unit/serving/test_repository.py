@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from guard.errors import BadBundle, BadInput
-from guard.serving.config import Batching, ModelSettings, ServeSettings
+from guard.serving.config import ModelSettings, ServeSettings
 from guard.serving.hosted import HostedModel
 from guard.serving.metrics import Metrics
+from guard.serving.model_settings import Batching
 from guard.serving.rejections import Stopping, UnknownModel
 from guard.serving.repository import Repository, models_to_serve
 from guard.storage import replace_directory
@@ -209,3 +210,19 @@ def test_what_is_served() -> None:
 def test_what_cannot_be_served(bundles: list[str], settings: ServeSettings, message: str) -> None:
     with pytest.raises(BadInput, match=message):
         models_to_serve([Path(bundle) for bundle in bundles], settings)
+
+
+def test_what_can_never_wait_is_bad_input_and_not_overload(bundle: Path) -> None:
+    settings = ServeSettings(batching=Batching(queue=2, queue_bytes=1 << 20))
+
+    async def run() -> None:
+        model = await HostedModel.open(bundle, settings, Metrics())
+        try:
+            with pytest.raises(BadInput, match="1080000 bytes of images; at most 1048576"):
+                await model.judge(np.zeros((1, 3, 600, 600), np.uint8), None, None)
+            with pytest.raises(BadInput, match="3 images; at most 2 are allowed at once"):
+                await model.judge(np.repeat(IMAGES, 3, axis=0), None, None)
+        finally:
+            await model.close(5.0)
+
+    asyncio.run(run())

@@ -93,6 +93,12 @@ def test_other_codes_are_not_tried_again(code: Code) -> None:
     assert str(caught.value).startswith("because" if wrong_input else f"here:1: {code.name}: ")
 
 
+def test_a_message_that_is_too_large_is_not_sent_again() -> None:
+    """gRPC refuses it without a hint, which every refusal of an overloaded server has."""
+    with pytest.raises(CornerguardError, match="here:1: RESOURCE_EXHAUSTED: because of this"):
+        attempts().wait(Refusal(Code.RESOURCE_EXHAUSTED))
+
+
 @pytest.mark.parametrize(
     ("seconds", "trailers"),
     [(0.05, ()), (0.0, ()), (1.0, (retry_info(5.0),)), (9.0, (("grpc-retry-pushback-ms", "-1"),))],

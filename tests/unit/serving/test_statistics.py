@@ -9,10 +9,10 @@ def test_a_run_of_three_requests_and_one_of_one() -> None:
     statistics = Statistics()
     for seconds in (0.25, 0.5, 0.75):
         statistics.waited(seconds)
-    statistics.ran(images=8, requests=3, infer=2.0, assemble=0.5, extract=0.25)
+    statistics.ran(images=8, requests=3, seconds=2.0)
     statistics.waited(0.0)
-    statistics.ran(images=1, requests=1, infer=1.0)
-    statistics.ran(images=8, requests=1, infer=4.0)
+    statistics.ran(images=1, requests=1, seconds=1.0)
+    statistics.ran(images=8, requests=1, seconds=4.0)
     statistics.converted(read=0.125, written=0.0625)
     for seconds, failed in ((3.0, False), (3.5, False), (0.5, True)):
         statistics.ended(seconds, failed)
@@ -28,15 +28,13 @@ def test_a_run_of_three_requests_and_one_of_one() -> None:
     assert of(whole.success) == (2, 6.5)
     assert of(whole.fail) == (1, 0.5)
     assert of(whole.queue) == (4, 1.5)
-    assert of(whole.compute_input) == (5, 3 * 0.5 + 0.125)
+    assert of(whole.compute_input) == (1, 0.125)
     assert of(whole.compute_infer) == (5, 3 * 2.0 + 1.0 + 4.0)
-    assert of(whole.compute_output) == (5, 3 * 0.25 + 0.0625)
+    assert of(whole.compute_output) == (1, 0.0625)
     assert [batch.batch_size for batch in seen.batch_stats] == [1, 8]
     one, eight = seen.batch_stats
     assert of(one.compute_infer) == (1, 1.0)
     assert of(eight.compute_infer) == (2, 6.0)
-    assert of(eight.compute_input) == (2, 0.5)
-    assert of(eight.compute_output) == (2, 0.25)
 
 
 def test_nothing_yet() -> None:

@@ -8,10 +8,10 @@ import pytest
 from guard.errors import BadInput
 from guard.serving.arrivals import STALE
 from guard.serving.config import Streams
-from guard.serving.connections import Connections
 from guard.serving.metrics import Metrics
 from guard.serving.protocol import guard_pb2 as pb
 from guard.serving.rejections import Overloaded, Silent, Superseded
+from guard.serving.stream_connections import Connections
 from guard.serving.streams import StreamSettings
 
 VALID = pb.CheckResponse(verdict=pb.VALID)

@@ -50,8 +50,7 @@ class Connection:
             return
         if len(self._waiting) == self._limits.waiting:
             self._waiting.popleft()
-            self.stream.drop(1)
-            self._metrics.frames.labels("dropped").inc()
+            self._drop(1)
         self._waiting.append(frame)
         self._changed.set()
 
@@ -87,7 +86,11 @@ class Connection:
         self._silence.cancel()
         if not self.ended.done():
             self.ended.set_result(why)
-            self.stream.drop(self.stream.counts.waiting)
+            self._drop(self.stream.counts.waiting)
+
+    def _drop(self, frames: int) -> None:
+        self.stream.drop(frames)
+        self._metrics.frames.labels("dropped").inc(frames)
 
     def _listen(self) -> None:
         left = self._heard + self._limits.idle - self._loop.time()
