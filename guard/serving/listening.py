@@ -31,6 +31,10 @@ def options(settings: ServeSettings) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         # A second server on the same port would silently take half the calls.
         ("grpc.so_reuseport", 0),
+        # Calls that nobody has looked at yet. Beyond the first number gRPC begins to cancel some,
+        # where a refusal would say why and when to come again.
+        ("grpc.server.max_pending_requests", 10_000),
+        ("grpc.server.max_pending_requests_hard_limit", 20_000),
         *((name, round(value * 1000)) for name, value in seconds.items() if value is not None),
     ]
 

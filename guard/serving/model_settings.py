@@ -48,5 +48,8 @@ class Instances(Settings):
     """How long a worker may take to be ready; then it is ended, and started again."""
     run_seconds: float = Field(default=60.0, gt=0)
     """How long one run may take; then the worker is ended, and started again."""
+    niceness: int = Field(default=10, ge=0, le=19)
+    """How far workers stand back where processors are short. The server itself must go first: it
+    can refuse what is too much only while it runs. Containers share processors apart from this."""
     outage_seconds: float = Field(default=10.0, ge=0)
     """How long requests wait for a worker when none lives; then they are refused as unavailable."""

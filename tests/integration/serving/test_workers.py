@@ -234,3 +234,12 @@ def test_a_missing_gpu_is_named_and_the_cpu_takes_over_only_where_it_may(
         await ask(model, 0.2)
 
     host(tiny_bundle, case, accelerator=accelerator, cpu_fallback=True)
+
+
+def test_workers_stand_back_behind_the_server(tiny_bundle: Path) -> None:
+    async def case(model: HostedModel) -> None:
+        (worker,) = model.workers
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, worker) == min(own + 7, 19)
+
+    host(tiny_bundle, case, niceness=7)
