@@ -52,6 +52,8 @@ ALLOWED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "DEADLIN
     "PERMISSION_DENIED",
     "ABORTED",
 }
+ENDED_BEFORE = {"NOT_FOUND", "ABORTED", "RESOURCE_EXHAUSTED"}
+"""How a stream may end before a later message is read: no such model, taken over, too many."""
 CONFIG = f"limits: {{pixels: {PIXELS}}}\n"
 
 
@@ -135,7 +137,7 @@ def _allowed(method: MethodDescriptor, sent: Sequence[bytes]) -> Set[str]:
     parses = [_parses(method, message) for message in sent]
     if all(parses):
         return ALLOWED
-    return ALLOWED - {"OK"} if parses[0] else {"INVALID_ARGUMENT"}
+    return {"INVALID_ARGUMENT"} | (ENDED_BEFORE if parses[0] else set())
 
 
 def _requests(messages: int, seed: int) -> Iterator[Request]:

@@ -112,4 +112,8 @@ def test_the_share_is_kept_and_the_callers_decision_followed() -> None:
 
 
 def test_outside_of_a_traced_request_nothing_is_told() -> None:
+    exporter = InMemorySpanExporter()
+    traces = Traces(ON, exporter)
     ran(1.0, 2.0, 3.0)
+    traces.close()
+    assert exporter.get_finished_spans() == ()
