@@ -30,7 +30,7 @@ class Ledger:
 
     Attributes:
         counts: of `requests`, `answered`, `refused` (RESOURCE_EXHAUSTED), `lost`, `answered_twice`,
-            `wrong`, `unverified`; after the signal to stop, `refused_stopping` and
+            `wrong`, `unverified`, clients that are `broken`; after the signal to stop, `refused_stopping` and
             `cancelled_stopping`.
         lost_by: the lost ones by status.
         examples: a few of what went wrong, in words.
@@ -91,6 +91,10 @@ class Ledger:
         """Close a request that its client gave up."""
         self._open.pop(number, None)
         self.counts["given_up"] += 1
+
+    def broke(self, error: BaseException) -> None:
+        """Note that a client failed by itself; what it had asked stays without an answer."""
+        self._count("broken", repr(error))
 
     def close(self) -> None:
         """Count what has still no answer as lost."""
@@ -197,18 +201,22 @@ class Clients:
                     sequence=sequence, capture_us=40_000 * sequence, encoded=known.png
                 )
                 await call.write(guard_pb2.WatchRequest(frame=frame))
-                judged = (await call.read()).frame
-                check = judged.check
+                judged = await call.read()
+                if judged is grpc.aio.EOF:
+                    break
+                check = judged.frame.check
                 answer = check.label, check.score, VERDICTS[check.verdict]
-                self._ledger.answered(asked.pop(judged.sequence, -1), *answer)
+                self._ledger.answered(asked.pop(judged.frame.sequence, -1), *answer)
             await call.done_writing()
             async for response in call:
                 if response.HasField("frame"):
                     self._ledger.answered(-1, 0, 0.0, "")
+            details = ""
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError) as error:
-            status = await call.code()
-            for number in asked.values():
-                self._ledger.failed(number, status.name, str(await call.details() or error))
+            details = str(error)
+        status = await call.code()
+        for number in asked.values():
+            self._ledger.failed(number, status.name, str(await call.details() or details))
 
     async def close(self) -> None:
         """Close all connections."""

@@ -94,7 +94,7 @@ async def faults(
             for number in range(ROUGH)
         ),
     ]
-    load = asyncio.create_task(_load(clients, OVERLOAD * capacity, random.Random(seed)))
+    load = asyncio.create_task(_load(clients, ledger, OVERLOAD * capacity, random.Random(seed)))
     await asyncio.sleep(seconds)
     for task in tasks:
         task.cancel()
@@ -141,7 +141,7 @@ async def _capacity(clients: Clients, ledger: Ledger) -> float:
     return ledger.counts["answered"] / CALIBRATION
 
 
-async def _load(clients: Clients, rate: float, draw: random.Random) -> None:
+async def _load(clients: Clients, ledger: Ledger, rate: float, draw: random.Random) -> None:
     """Begin requests at random times, so many a second; wait for those begun when cancelled."""
     ways: list[tuple[Callable[[], Awaitable[None]], float]] = [
         (clients.infer, 0.85),
@@ -154,6 +154,12 @@ async def _load(clients: Clients, rate: float, draw: random.Random) -> None:
         ways.append((clients.watch, 0.004))
     weights = [weight for _, weight in ways]
     begun: set[asyncio.Task[None]] = set()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        begun.discard(task)
+        if error := task.exception():
+            ledger.broke(error)
+
     due = time.monotonic()
     try:
         while True:
@@ -162,9 +168,9 @@ async def _load(clients: Clients, rate: float, draw: random.Random) -> None:
             way = draw.choices(ways, weights)[0][0]
             task = asyncio.create_task(way())  # type: ignore[arg-type]
             begun.add(task)
-            task.add_done_callback(begun.discard)
+            task.add_done_callback(ended)
     finally:
-        await asyncio.gather(*begun)
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 async def _kill(server: Server, inflicted: Counter[str], draw: random.Random) -> None:
