@@ -1,10 +1,12 @@
 """Scenes and their images, differentiable in every scene parameter."""
 
+from offline.rendering.composing import compose, single
 from offline.rendering.meshes import Mesh, load_mesh
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.renderer import Renderer
 from offline.rendering.sampling import SceneRanges, place_meshes, sample_scenes
-from offline.rendering.scene import PARAMETERS, Scene, concatenate, load_scene, save_scene
+from offline.rendering.scene import PARAMETERS, Scene, concatenate
+from offline.rendering.scene_files import load_scene, save_scene
 
 __all__ = [
     "PARAMETERS",
@@ -13,10 +15,12 @@ __all__ = [
     "Renderer",
     "Scene",
     "SceneRanges",
+    "compose",
     "concatenate",
     "load_mesh",
     "load_scene",
     "place_meshes",
     "sample_scenes",
     "save_scene",
+    "single",
 ]

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from guard.errors import BadInput
 from offline.rendering.antialias import blend, edge_crossings
-from offline.rendering.camera import pixel_rays, to_camera, to_screen
+from offline.rendering.camera import to_camera, to_screen, to_world
+from offline.rendering.fragments import fragments
 from offline.rendering.intersections import plane_crossings
 from offline.rendering.scene import Scene
-from offline.rendering.shading import shade, surface_normals
+from offline.rendering.shading import shade
 from offline.rendering.visibility import visible_faces
 
 __all__ = ["Rasterizer"]
@@ -49,30 +49,20 @@ class Rasterizer:
         """
         self._check(scene)
         height, width = self._grid()
-        positions = to_camera(scene)
+        positions = to_camera(to_world(scene), scene.camera)
         screen = to_screen(positions, scene.camera[:, 3], height, width)
         visible, inverse = visible_faces(screen.detach(), scene.faces, height, width)
+        seen = fragments(scene, positions, visible)
+        colours = self._background(scene).index_put((seen.number,), shade(scene, seen))
 
-        scene_of, y, x = (visible >= 0).nonzero(as_tuple=True)
-        face_of = visible[scene_of, y, x]
-        corners = scene.faces[scene_of, face_of] + scene_of[:, None] * positions.shape[1]
-        triangles = embedding(corners, positions.reshape(-1, 3))
-        normals = surface_normals(triangles)
-        field = embedding(scene_of, scene.camera[:, 3:])[:, 0]
-        rays = pixel_rays(field, y.to(field.dtype), x.to(field.dtype), height, width)
-        shades = shade(scene, normals, rays, scene_of, face_of)
-        covered = (scene_of * height + y) * width + x
-        colours = self._background(scene).index_put((covered,), shades)
-
-        offset = (normals * triangles[:, 0]).sum(1, keepdim=True)
         # A face seen edge on has no plane on the screen; 1 keeps its gradient, which is 0, finite.
-        planes = normals / torch.where(offset == 0, 1, offset)
+        planes = seen.normals / torch.where(seen.offsets == 0, 1, seen.offsets)
         table = torch.full_like(visible, -1)
-        table.view(-1)[covered] = torch.arange(len(covered), device=table.device)
+        table.view(-1)[seen.number] = torch.arange(len(seen.number), device=table.device)
         borders = []
         for axis, stride in ((0, 1), (1, width)):
             edges = edge_crossings(screen, scene.faces, scene.edges, visible, inverse, axis)
-            inner = plane_crossings(planes, rays, table, visible, edges.pixel, axis)
+            inner = plane_crossings(planes, seen.rays, table, visible, edges.pixel, axis)
             borders += [(edges, stride), (inner, stride)]
         fine = blend(colours, borders).view(
             -1, self.height, self.samples, self.width, self.samples, 3
@@ -81,11 +71,14 @@ class Rasterizer:
 
     @torch.no_grad()
     def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
-        """Return the fraction of samples in [0, 1] that show the object; 0: it is out of view."""
+        """Return the fraction of samples in [0, 1] that show the subject; 0: it is out of view."""
         self._check(scene)
-        screen = to_screen(to_camera(scene), scene.camera[:, 3], *self._grid())
+        positions = to_camera(to_world(scene), scene.camera)
+        screen = to_screen(positions, scene.camera[:, 3], *self._grid())
         visible, inverse = visible_faces(screen, scene.faces, *self._grid())
-        return (visible >= 0).to(inverse.dtype).mean(dim=(1, 2))
+        first = scene.faces[torch.arange(len(scene))[:, None, None], visible, 0]
+        owner = scene.owners[torch.arange(len(scene))[:, None, None], first]
+        return ((visible >= 0) & (owner == 0)).to(inverse.dtype).mean(dim=(1, 2))
 
     def _grid(self) -> tuple[int, int]:
         return self.height * self.samples, self.width * self.samples

@@ -19,5 +19,5 @@ class Renderer(Protocol):
         ...
 
     def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
-        """Return the fraction of pixels in [0, 1] that show the object; 0: it is out of view."""
+        """Return the fraction of pixels in [0, 1] that show the subject; 0: it is out of view."""
         ...

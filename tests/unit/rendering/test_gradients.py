@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity, interpolate
 
+from offline.rendering.composing import single
 from offline.rendering.meshes import Mesh
 from offline.rendering.procedural.parts import assemble, ball, box, cylinder
 from offline.rendering.rasterizer import Rasterizer
-from offline.rendering.scene import PARAMETERS, Scene
+from offline.rendering.scene import PARAMETERS
 
 SIZE = 64
 STEP = 0.01
@@ -29,16 +30,18 @@ def smooth(count: int, channels: int, generator: torch.Generator) -> torch.Tenso
     return interpolate(coarse, size=(SIZE, SIZE), mode="bicubic", align_corners=True)
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize(
+    "name", [name for name in PARAMETERS if name not in ("texture", "lamps", "fog")]
+)
 def test_gradient_agrees_with_finite_differences(name: str, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(11)
     renderer = Rasterizer(SIZE, SIZE)
     functionals = smooth(4, 3, generator).to(device)
     analytic, measured = [], []
     for _ in range(2):
-        scene = Scene.of([solid()], gloss=0.3).double().to(device)
+        scene = single([solid()], gloss=0.3).double().to(device)
         background = (0.5 + 0.15 * smooth(1, 3, generator)).clamp(0.1, 0.9).to(device)
-        pose = (0.6 * torch.randn(1, 3, generator=generator)).double().to(device)
+        pose = (0.6 * torch.randn(1, 1, 3, generator=generator)).double().to(device)
         scene = scene.replace(pose=pose, background=background)
         value = scene.parameters()[name]
         chosen = torch.randperm(value[0].numel(), generator=generator)[:24]
@@ -69,8 +72,10 @@ def test_gradient_of_a_silhouette_is_the_closed_form() -> None:
     mesh = assemble("ball", [ball((1.0, 0.7, 0.5), (0, 0, 0), 24, 40)])
     steps = torch.linspace(0.7, 0.8, 12, dtype=torch.float64)
     # From so far away that the projection is parallel to within a thousandth.
-    scene = Scene.of([mesh], camera=(60.0, 0.4, 0.2, 0.046))[[0] * len(steps)].double()
-    scale = steps.clone().requires_grad_()
+    scene = single([mesh], camera=(60.0, 0.4, 0.2, 0.046))[[0] * len(steps)].double()
+    scale = steps[:, None].clone().requires_grad_()
     area = (1 - Rasterizer(SIZE, SIZE).render(scene.replace(scale=scale))).mean(1).sum((1, 2))
     (slope,) = torch.autograd.grad(area.sum(), scale)
-    assert float((slope * scale / (2 * area)).mean().detach()) == pytest.approx(1, abs=0.01)
+    assert float((slope * scale / (2 * area[:, None])).mean().detach()) == pytest.approx(
+        1, abs=0.01
+    )

@@ -10,7 +10,8 @@ from guard.errors import BadInput
 from guard.settings import parse_settings
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.sampling import SceneRanges, sample_scenes
-from offline.rendering.scene import PARAMETERS, Scene, concatenate, load_scene, save_scene
+from offline.rendering.scene import PARAMETERS, Scene, concatenate
+from offline.rendering.scene_files import load_scene, save_scene
 
 
 def scenes(*labels: int) -> Scene:
@@ -73,13 +74,13 @@ def test_scenes_of_different_backgrounds_are_not_joined() -> None:
 def test_parameters_are_named_and_replaced() -> None:
     scene = scenes(3)
     assert tuple(scene.parameters()) == PARAMETERS
-    turned = scene.replace(pose=torch.ones(1, 3))
-    assert turned.pose.tolist() == [[1, 1, 1]]
+    turned = scene.replace(pose=torch.ones(1, 1, 3))
+    assert turned.pose.tolist() == [[[1, 1, 1]]]
     assert turned.camera is scene.camera
     with pytest.raises(BadInput, match="did you mean 'pose'"):
-        scene.replace(poses=torch.ones(1, 3))
-    with pytest.raises(BadInput, match=r"'pose' has shape \(1, 3\)"):
-        scene.replace(pose=torch.ones(2, 3))
+        scene.replace(poses=torch.ones(1, 1, 3))
+    with pytest.raises(BadInput, match=r"'pose' has shape \(1, 1, 3\)"):
+        scene.replace(pose=torch.ones(2, 1, 3))
 
 
 def test_sampling_obeys_its_ranges_and_its_generator() -> None:

@@ -6,7 +6,7 @@ import torch
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from offline.rendering.camera import pixel_rays, to_camera, to_screen
+from offline.rendering.camera import pixel_rays, to_camera, to_screen, to_world
 from offline.rendering.procedural import CLASSES
 from offline.rendering.sampling import sample_scenes
 from offline.rendering.visibility import expand, strongest, visible_faces
@@ -18,7 +18,7 @@ SIZE = 96
 def test_the_visible_face_is_the_one_that_embree_hits(label: int, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(label)
     scene = sample_scenes(torch.tensor([label] * 2), generator, SIZE).to(device)
-    positions = to_camera(scene)
+    positions = to_camera(to_world(scene), scene.camera)
     screen = to_screen(positions, scene.camera[:, 3], SIZE, SIZE)
     visible, inverse = visible_faces(screen, scene.faces, SIZE, SIZE)
     y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")

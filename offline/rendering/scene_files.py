@@ -1,0 +1,49 @@
+"""Scenes in files: all that is needed to render them again bit for bit."""
+
+import dataclasses
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from guard.errors import BadInput
+from offline.rendering.scene import Scene
+
+__all__ = ["load_scene", "save_scene"]
+
+
+def save_scene(path: Path, scene: Scene) -> None:
+    """Write a batch of scenes as safetensors."""
+    tensors = scene.tensors().items()
+    aside = path.with_name(f".{path.name}.partial")
+    save_file({name: value.detach().cpu().contiguous() for name, value in tensors}, aside)
+    aside.replace(path)
+
+
+def load_scene(path: Path) -> Scene:
+    """Read what `save_scene` wrote.
+
+    Raises:
+        BadInput: the file is missing, damaged, or holds something else than scenes.
+    """
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(f"{path}: cannot be read as scenes: {error}") from None
+    wanted = {field.name for field in dataclasses.fields(Scene)}
+    if set(tensors) != wanted:
+        wrong = ", ".join(sorted(wanted ^ set(tensors)))
+        raise BadInput(f"{path}: not a file of scenes: tensors missing or unknown: {wrong}")
+    scene = Scene(**tensors)
+    named = {
+        "faces": (scene.faces, scene.points.shape[1]),
+        "edges": (scene.edges[..., :2], scene.points.shape[1]),
+        "edges' faces": (scene.edges[..., 2:], scene.faces.shape[1]),
+        "owners": (scene.owners, scene.pose.shape[1]),
+        "smoothing": (scene.smoothing, 3 * scene.faces.shape[1]),
+        "tile": (scene.tile, scene.tiles.shape[1]),
+    }
+    for name, (numbers, most) in named.items():
+        if numbers.numel() and not -1 <= int(numbers.min()) <= int(numbers.max()) < most:
+            raise BadInput(f"{path}: {name} name what is not there")
+    return scene
