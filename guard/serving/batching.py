@@ -53,6 +53,11 @@ class Batcher:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def full(self) -> str:
+        """Why no request would be taken; empty if one may be."""
+        return self._queue.full
+
     def attach(self, runners: Sequence[Runner], metrics: ModelMetrics) -> None:
         """Say who runs the batches, and who is told of every run and answer."""
         self._runners, self._metrics = runners, metrics

@@ -86,6 +86,11 @@ class HostedModel:
         return any(instance.alive for instance in self._instances)
 
     @property
+    def full(self) -> str:
+        """Why no request would be taken; empty if one may be."""
+        return self._batcher.full
+
+    @property
     def device(self) -> str:
         """`cpu`, `cuda` or `tensorrt`."""
         return self._instances[0].device

@@ -4,7 +4,6 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -85,7 +84,7 @@ class Ledger:
         else:
             late = time.monotonic() > self.stopped
             self.lost_by[f"{status} after the signal" if late else status] += 1
-            self._count("lost", f"request {number}: {status}: {details[:200]}")
+            self._count("lost", f"{status}: request {number}: {details[:200]}")
 
     def forget(self, number: int) -> None:
         """Close a request that its client gave up."""
@@ -108,7 +107,8 @@ class Ledger:
 
     def _count(self, kind: str, what: str) -> None:
         self.counts[kind] += 1
-        if sum(example.startswith(kind) for example in self.examples) < 5:
+        like = f"{kind}: {what.partition(':')[0]}"
+        if sum(example.startswith(like) for example in self.examples) < 3:
             self.examples.append(f"{kind}: {what}")
 
 
@@ -155,19 +155,26 @@ class Clients:
         """Ask by `ModelStreamInfer` about a few images at once; to vanish is not to wait."""
         asked = dict(self._ledger.begin() for _ in range(FRAMES))
 
-        async def requests() -> AsyncIterator[Any]:
-            for number, known in asked.items():
-                yield self._infer(number, known)
+        # Not by iterators: gRPC cancels a call whose messages it can no longer send, and the status
+        # that the server gave is gone.
+        call = self._inference[min(asked) % 8].ModelStreamInfer(timeout=PATIENCE)
 
-        call = self._inference[min(asked) % 8].ModelStreamInfer(requests(), timeout=PATIENCE)
+        async def write() -> None:
+            for number, known in tuple(asked.items()):
+                await call.write(self._infer(number, known))
+            await call.done_writing()
+
+        writing = asyncio.create_task(write())
         if vanish:
             await asyncio.sleep(0.005)
             call.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
             for number in asked:
                 self._ledger.forget(number)
             return
+        details = "the stream ended before it was answered"
         try:
-            async for response in call:
+            while (response := await call.read()) is not grpc.aio.EOF:
                 number = int(response.infer_response.id)
                 asked.pop(number, None)
                 if response.error_message:
@@ -177,11 +184,11 @@ class Clients:
                 else:
                     self._ledger.answered(number, *_outputs(response.infer_response))
         except grpc.aio.AioRpcError as error:
-            for number in asked:
-                self._ledger.failed(number, error.code().name, error.details() or "")
-            return
+            details = str(error.details())
+        await asyncio.gather(writing, return_exceptions=True)
+        status = (await call.code()).name
         for number in asked:
-            self._ledger.failed(number, "OK", "the stream ended before it was answered")
+            self._ledger.failed(number, status, details)
 
     async def watch(self) -> None:
         """Show frames by `Watch`, each after the answer to the one before.
@@ -208,7 +215,7 @@ class Clients:
                 answer = check.label, check.score, VERDICTS[check.verdict]
                 self._ledger.answered(asked.pop(judged.frame.sequence, -1), *answer)
             await call.done_writing()
-            async for response in call:
+            while (response := await call.read()) is not grpc.aio.EOF:
                 if response.HasField("frame"):
                     self._ledger.answered(-1, 0, 0.0, "")
             details = ""
