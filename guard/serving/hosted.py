@@ -174,7 +174,6 @@ def _instance(graph: Graph, spec: ImageSpec, settings: ServeSettings) -> Instanc
         threads=settings.threads or max(1, _cores() // instances.count),
         accelerator=instances.accelerator,
         cpu_fallback=instances.cpu_fallback,
-        niceness=instances.niceness,
         log_level=settings.logs.level,
     )
     return Instance(order, slots, instances)

@@ -49,7 +49,7 @@ class Readiness:
         await self._tell(self._repository.ready)
 
     async def follow(self) -> None:
-        """Tell when a model has no worker any more, and when all have one again, until cancelled."""
+        """Tell when a model has no worker any more, or all have one again, until cancelled."""
         while True:
             await asyncio.sleep(LOOK)
             if self._repository.ready != self.ready:
