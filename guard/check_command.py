@@ -80,10 +80,10 @@ def check(
             raise BadInput("check: model, timeout, TLS and token are options of --server HOST:PORT")
         if len(paths) < 2:
             raise BadInput("check: a BUNDLE and at least one IMAGE are wanted, or --server")
-        from guard.serving.local import check_images
+        from guard.serving.local import check_files
 
         bundle, *images = paths
-        _show(check_images(bundle, images, threshold, public_key, precision), as_json)
+        _show(check_files(bundle, images, threshold, public_key, precision), as_json)
         return
     if public_key is not None or precision != PRECISION:
         raise BadInput("check: --public-key and --precision are the server's own with --server")

@@ -1,7 +1,7 @@
 """The door that every call passes: who may call, how much and how often, and an end to it all."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from time import monotonic
 from typing import Any
@@ -21,7 +21,13 @@ from guard.serving.config import ServeSettings
 from guard.serving.metrics import Metrics
 from guard.serving.open_streams import OpenStreams
 from guard.serving.rates import Rates
-from guard.serving.rejections import Overloaded, Stopping, Unauthenticated, turn_away
+from guard.serving.rejections import (
+    Overloaded,
+    Rejection,
+    Stopping,
+    Unauthenticated,
+    turn_away,
+)
 from guard.serving.request_ids import identified
 
 __all__ = ["Admission"]
@@ -36,28 +42,36 @@ EXEMPTIONS = {
 """By service or method: calls that are always taken, and need no token where settings say so."""
 JUDGING = ("/guard.v1.GuardService/Check", "/inference.GRPCInferenceService/ModelInfer")
 _bearer: ContextVar[str | None] = ContextVar("bearer", default=None)
+_refusal: ContextVar[Rejection] = ContextVar("refusal")
+"""Why the call that is being handled is turned away before its message."""
 
 
 class Admission(grpc.GenericRpcHandler):
     """Hands calls to the services, which are added to it in place of the server.
 
     A handler of its own costs less than interceptors, through which gRPC would send each call. A
-    call without a token is refused before its message is received.
+    call without a token, or for models that are overloaded, is refused before its message is
+    received: then that costs the least.
 
     Args:
         settings: limits and tokens.
         metrics: counts refusals, and knows how long requests take.
         observers: what else is done around every call; the last one is outermost.
+        full: why no image can be judged now, whoever asks; empty if some can.
 
     Raises:
         BadInput: the file of tokens is wrong.
     """
 
     def __init__(
-        self, settings: ServeSettings, metrics: Metrics, observers: Sequence[Observer] = ()
+        self,
+        settings: ServeSettings,
+        metrics: Metrics,
+        observers: Sequence[Observer] = (),
+        full: Callable[[], str] = str,
     ) -> None:
         limits, tokens = settings.limits, settings.tokens
-        self._metrics, self._observers = metrics, observers
+        self._metrics, self._observers, self._full = metrics, observers, full
         self._tokens = BearerTokens(tokens.file) if tokens.file else None
         self._exempt = frozenset(tokens.exempt)
         rate = limits.requests_per_second
@@ -66,8 +80,9 @@ class Admission(grpc.GenericRpcHandler):
         self._in_flight = 0
         metrics.in_flight.set_function(lambda: self._in_flight)
         self._handlers: dict[str, Handler] = {}
-        self._strangers: dict[str, Handler] = {}
-        """What refuses those without a token, by the method that needs one."""
+        self._refusals: dict[str, Handler] = {}
+        """What turns calls away before their message, by the method."""
+        self._private: set[str] = set()
         self._streams, self._probes = OpenStreams(), OpenStreams()
         self._empty: asyncio.Event | None = None
 
@@ -76,9 +91,10 @@ class Admission(grpc.GenericRpcHandler):
         for name, handler in handlers.items():
             path = f"/{service}/{name}"
             exemption = EXEMPTIONS.get(service, EXEMPTIONS.get(path))
-            if self._tokens and exemption not in self._exempt:
-                refuse = self._observed(path, self._turn_stranger_away)
-                self._strangers[path] = grpc.stream_stream_rpc_method_handler(refuse)
+            refuse = self._observed(path, self._turn_away)
+            self._refusals[path] = grpc.stream_stream_rpc_method_handler(refuse)
+            if exemption not in self._exempt:
+                self._private.add(path)
             guarded = self._probe if exemption else self._guarded
             self._handlers[path] = with_behaviour(handler, guarded(path, handler))
 
@@ -87,12 +103,17 @@ class Admission(grpc.GenericRpcHandler):
 
     def service(self, details: grpc.HandlerCallDetails) -> Handler | None:
         """Find what handles a call."""
-        if self._tokens is not None and (refuse := self._strangers.get(details.method)):
+        path = details.method
+        if self._tokens is not None and path in self._private:
             bearer = self._tokens.bearer(details.invocation_metadata)
             if bearer is None:
-                return refuse
+                _refusal.set(Unauthenticated("authorization: a valid 'Bearer TOKEN' is wanted"))
+                return self._refusals[path]
             _bearer.set(bearer)
-        return self._handlers.get(details.method)
+        if path in JUDGING and self._empty is None and (full := self._full()):
+            _refusal.set(Overloaded(full))
+            return self._refusals[path]
+        return self._handlers.get(path)
 
     async def close(self, seconds: float) -> None:
         """Refuse new calls, and return when those in hand are answered, or after so long."""
@@ -181,12 +202,8 @@ class Admission(grpc.GenericRpcHandler):
 
         return call
 
-    async def _turn_stranger_away(self, requests: Any, context: Context) -> None:
-        await turn_away(
-            context,
-            Unauthenticated("authorization: a valid 'Bearer TOKEN' is wanted"),
-            self._metrics,
-        )
+    async def _turn_away(self, requests: Any, context: Context) -> None:
+        await turn_away(context, _refusal.get(), self._metrics)
 
 
 def _client(context: Context) -> str:

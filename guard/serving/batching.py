@@ -13,6 +13,7 @@ from guard.serving.answering import EXPIRED, settle, share, wanted
 from guard.serving.batches import Batch, Part, Request
 from guard.serving.metrics import ModelMetrics
 from guard.serving.model_settings import Batching
+from guard.serving.outage import Outage
 from guard.serving.rejections import Expired, Rejection, Stopping, Unready
 from guard.serving.runners import Runner
 from guard.serving.verdict import UNVERIFIED, Judged
@@ -42,16 +43,21 @@ class Batcher:
     """
 
     def __init__(self, limits: Batching, outage: float, widths: tuple[int, int]) -> None:
-        self._outage, self._widths = outage, widths
+        self._outage = Outage(outage, lambda: self._refuse(Unready))
+        self._widths = widths
         self._queue = Queue(limits)
         self._again: deque[Batch] = deque()
         self._runners: Sequence[Runner] = ()
         self._running: set[Batch] = set()
-        self._closed = self._unready = False
+        self._closed = False
         self._alarm: asyncio.TimerHandle | None = None
-        self._giving_up: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def full(self) -> str:
+        """Why no request would be taken; empty if one may be."""
+        return self._queue.full
 
     def attach(self, runners: Sequence[Runner], metrics: ModelMetrics) -> None:
         """Say who runs the batches, and who is told of every run and answer."""
@@ -79,7 +85,7 @@ class Batcher:
             Stopping: the batcher is closed.
             Unready: no instance has lived for a while.
         """
-        if self._closed or self._unready:
+        if self._closed or self._outage.long:
             kind = Stopping if self._closed else Unready
             raise kind(REFUSALS[kind])
         request = Request(images, threshold, deadline, priority)
@@ -104,9 +110,9 @@ class Batcher:
         except asyncio.TimeoutError:
             if not self._idle.is_set():
                 log.error("%s images wait still when the time is up", self._queue.images)
-        for timer in (self._alarm, self._giving_up):
-            if timer:
-                timer.cancel()
+        if self._alarm:
+            self._alarm.cancel()
+        self._outage.end()
         self._refuse(Stopping)
 
     def done(self, batch: Batch, judged: Judged) -> None:
@@ -131,13 +137,10 @@ class Batcher:
 
     def changed(self) -> None:
         if any(runner.alive for runner in self._runners):
-            if self._giving_up:
-                self._giving_up.cancel()
-            self._giving_up, self._unready = None, False
+            self._outage.end()
             self._pump()
-        elif self._runners and not self._giving_up:
-            loop = asyncio.get_running_loop()
-            self._giving_up = loop.call_later(self._outage, self._give_up)
+        elif self._runners:
+            self._outage.begin()
 
     def _pump(self) -> None:
         """Start runs while there is something to run and somebody to run it."""
@@ -187,11 +190,6 @@ class Batcher:
         if self._queue.remove(request):
             settle(request, Expired(EXPIRED))
             self._pump()
-
-    def _give_up(self) -> None:
-        self._unready = True
-        log.error("no worker has lived for %g s; requests are refused", self._outage)
-        self._refuse(Unready)
 
     def _refuse(self, kind: type[Rejection]) -> None:
         """Turn away all that is not being run, and what is being run too, if it is to stop."""

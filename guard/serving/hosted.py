@@ -86,6 +86,11 @@ class HostedModel:
         return any(instance.alive for instance in self._instances)
 
     @property
+    def full(self) -> str:
+        """Why no request would be taken; empty if one may be."""
+        return self._batcher.full
+
+    @property
     def device(self) -> str:
         """`cpu`, `cuda` or `tensorrt`."""
         return self._instances[0].device
@@ -169,7 +174,6 @@ def _instance(graph: Graph, spec: ImageSpec, settings: ServeSettings) -> Instanc
         threads=settings.threads or max(1, _cores() // instances.count),
         accelerator=instances.accelerator,
         cpu_fallback=instances.cpu_fallback,
-        niceness=instances.niceness,
         log_level=settings.logs.level,
     )
     return Instance(order, slots, instances)

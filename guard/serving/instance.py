@@ -139,7 +139,7 @@ class Instance:
             if not ended.done():
                 ended.set_result(None)
 
-        self._process = WorkerProcess(self._order, self._take, end)
+        self._process = WorkerProcess(self._order, self._settings.niceness, self._take, end)
         self.device = await self._process.ready(self._settings.start_seconds)
         # It may have ended since it was ready.
         self._alive, self._useful, self._last_words = not ended.done(), False, ""

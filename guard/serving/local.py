@@ -13,10 +13,10 @@ from guard.serving.graph import read_graph
 from guard.serving.images import Encoded, ImageSpec
 from guard.serving.verdict import Verdict
 
-__all__ = ["check_images"]
+__all__ = ["check_files"]
 
 
-def check_images(
+def check_files(
     bundle: Path,
     images: Iterable[Path],
     threshold: float | None = None,

@@ -23,7 +23,6 @@ class Order:
         max_batch: the largest batch.
         threads, accelerator: as the engine takes them.
         cpu_fallback: whether the CPU will do where the accelerator cannot be used.
-        niceness: how far the worker stands back behind other processes.
         log_level: the least that is logged.
     """
 
@@ -34,7 +33,6 @@ class Order:
     threads: int
     accelerator: "Accelerator"
     cpu_fallback: bool
-    niceness: int
     log_level: str
 
     @property

@@ -45,6 +45,12 @@ class Repository:
         """Whether every model that is loaded can be called."""
         return all(model.ready for model in self.models())
 
+    @property
+    def full(self) -> str:
+        """Why no model would take a request; empty if one may, or none is loaded."""
+        reasons = [model.full for model in self.models()]
+        return reasons[0] if reasons and all(reasons) else ""
+
     def models(self) -> list[HostedModel]:
         """Return what serves."""
         return [slot.model for slot in self._slots.values() if slot.model is not None]

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from guard.serving.access_log import logged
 from guard.serving.admission import Admission
 from guard.serving.behaviours import Observer
+from guard.serving.buffers import keep_freed_buffers
 from guard.serving.certificates import Certificates
 from guard.serving.config import ServeSettings
 from guard.serving.decoded import Decoded
@@ -26,11 +27,11 @@ from guard.serving.listening import certificates, listen, options, warn_if_open
 from guard.serving.logs import start_logging
 from guard.serving.metrics import Metrics
 from guard.serving.operations import OperationsServer
-from guard.serving.protocol import guard_pb2, inference_pb2
 from guard.serving.protocol.guard_pb2_grpc import add_GuardServiceServicer_to_server
 from guard.serving.protocol.inference_pb2_grpc import (
     add_GRPCInferenceServiceServicer_to_server,
 )
+from guard.serving.readiness import SERVICES, Readiness
 from guard.serving.repository import Repository, models_to_serve
 from guard.serving.stop_signal import leave_on_signals, stop_signal
 from guard.serving.tracing import Traces
@@ -38,14 +39,6 @@ from guard.serving.tracing import Traces
 __all__ = ["serve"]
 
 log = logging.getLogger(__name__)
-LOOK = 0.05
-"""Seconds between two looks at whether the workers live."""
-LIVENESS = "liveness"
-"""A health service that is SERVING for as long as the process answers, for liveness probes."""
-SERVICES = (
-    inference_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
-    guard_pb2.DESCRIPTOR.services_by_name["GuardService"].full_name,
-)
 
 
 def serve(bundles: Sequence[Path], settings: ServeSettings) -> None:
@@ -63,6 +56,7 @@ def serve(bundles: Sequence[Path], settings: ServeSettings) -> None:
         CornerguardError: an address cannot be listened on.
     """
     leave_on_signals()
+    keep_freed_buffers()
     start_logging(settings.logs.level)
     metrics = Metrics()
     tls = certificates(settings)
@@ -70,9 +64,9 @@ def serve(bundles: Sequence[Path], settings: ServeSettings) -> None:
     traces = Traces(settings.tracing) if settings.tracing.endpoint else None
     if traces is not None:
         observers.append(traces.observer)
-    admission = Admission(settings, metrics, observers)
-    warn_if_open(settings)
     repository = Repository(models_to_serve(bundles, settings), settings, metrics)
+    admission = Admission(settings, metrics, observers, lambda: repository.full)
+    warn_if_open(settings)
     try:
         asyncio.run(_Server(repository, settings, metrics, admission, tls).run())
     finally:
@@ -91,8 +85,7 @@ class _Server:
     ) -> None:
         self._repository, self._settings, self._metrics = repository, settings, metrics
         self._admission, self._tls = admission, tls
-        self._welcome = self._ready = False
-        self._health = health.aio.HealthServicer()
+        self._readiness = Readiness(repository, metrics)
 
     async def run(self) -> None:
         """Load the models, listen, wait for a signal, and drain."""
@@ -105,34 +98,32 @@ class _Server:
             await self._repository.close(0.0)
 
     async def _serve(self) -> None:
-        settings, tls, admission = self._settings, self._tls, self._admission
+        settings, tls, readiness = self._settings, self._tls, self._readiness
         decoders = Decoders(settings.decode_threads, settings.batching)
         operations = OperationsServer(
             settings.host,
             settings.http_port,
             self._metrics,
-            lambda: self._ready,
+            lambda: readiness.ready,
             tls if settings.tls.http else None,
         )
         try:
             self._add_services(decoders)
             server = grpc.aio.server(options=options(settings))
-            server.add_generic_rpc_handlers((admission,))
+            server.add_generic_rpc_handlers((self._admission,))
             ports = {"grpc": listen(server, settings.host, settings.grpc_port, tls)}
             probes = self._probes(ports)
             stop = stop_signal()
             watch = asyncio.create_task(self._repository.watch(settings.reload.poll))
-            await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
+            await readiness.live()
             for each in (server, *probes):
                 await each.start()
-            self._welcome = True
-            await self._report(self._repository.ready)
+            await readiness.begin()
             self._announce(ports | {"http": operations.port})
-            following = asyncio.create_task(self._follow())
+            following = asyncio.create_task(readiness.follow())
             log.info("stopping on %s", await stop)
             following.cancel()
-            self._welcome = False
-            await self._report(False)
+            await readiness.end()
             watch.cancel()
             await asyncio.sleep(settings.shutdown.notice)
             await self._drain(server)
@@ -161,7 +152,7 @@ class _Server:
                 models,
                 decoders,
                 metrics,
-                lambda: self._welcome,
+                lambda: self._readiness.welcome,
                 settings.limits.stream_requests,
                 settings.reload.api,
             ),
@@ -170,7 +161,7 @@ class _Server:
         add_GuardServiceServicer_to_server(  # type: ignore[no-untyped-call]
             GuardService(models, decoders, settings.streams, metrics), decoded
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, decoded)
+        health_pb2_grpc.add_HealthServicer_to_server(self._readiness.health, decoded)
         names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
         add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), decoded)
 
@@ -180,26 +171,9 @@ class _Server:
         if settings.probe_port is None:
             return ()
         server = grpc.aio.server(options=options(settings))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._readiness.health, server)
         ports["probe"] = listen(server, settings.host, settings.probe_port, None)
         return (server,)
-
-    async def _follow(self) -> None:
-        """Report not ready while a model has no worker, and ready again when all have one."""
-        while True:
-            await asyncio.sleep(LOOK)
-            if self._repository.ready != self._ready:
-                await self._report(self._repository.ready)
-
-    async def _report(self, ready: bool) -> None:
-        """Tell every kind of probe whether requests are welcome, and every model can be called."""
-        self._ready = ready
-        self._metrics.ready.set(ready)
-        states = health_pb2.HealthCheckResponse
-        state = states.SERVING if ready else states.NOT_SERVING
-        services = [self._health.set(service, state) for service in ("", *SERVICES)]
-        # One who watches and does not read could hold this up for ever.
-        await asyncio.wait([asyncio.ensure_future(each) for each in services], timeout=1.0)
 
     def _announce(self, ports: dict[str, int]) -> None:
         host = self._settings.host

@@ -25,15 +25,18 @@ class Queue:
         Raises:
             Overloaded: there is no room.
         """
-        limits, count, size = self._limits, len(request.images), request.images.nbytes
-        if self.images + count > limits.queue:
-            raise Overloaded(f"{self.images} of at most {limits.queue} images wait")
-        if self.bytes + size > limits.queue_bytes:
-            raise Overloaded(f"{self.bytes} of at most {limits.queue_bytes} bytes of images wait")
+        count, size = len(request.images), request.images.nbytes
+        if lack := self._lack(count, size):
+            raise Overloaded(lack)
         self._lanes.setdefault((request.kind, request.priority), OrderedDict())[request] = None
         self._images_of[request.kind] += count
         self.images += count
         self.bytes += size
+
+    @property
+    def full(self) -> str:
+        """Why not even the smallest request has room; empty if one has."""
+        return self._lack(1, 1)
 
     def __contains__(self, request: Request) -> bool:
         return request in self._lanes.get((request.kind, request.priority), ())
@@ -93,6 +96,14 @@ class Queue:
         """Return when `take` gives something that it would not give yet; infinite if never."""
         heads = [next(iter(lane)).since for lane in self._lanes.values()]
         return min(heads, default=float("inf")) + self._limits.delay
+
+    def _lack(self, count: int, size: int) -> str:
+        limits = self._limits
+        if self.images + count > limits.queue:
+            return f"{self.images} of at most {limits.queue} images wait"
+        if self.bytes + size > limits.queue_bytes:
+            return f"{self.bytes} of at most {limits.queue_bytes} bytes of images wait"
+        return ""
 
     def _due(self, now: float, ahead: bool) -> list[tuple[Kind, int]]:
         """Return the lanes of the kinds that need not wait for company."""

@@ -35,7 +35,6 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     order = Order.parse(sys.argv[1])
-    os.nice(order.niceness)
     start_logging(order.log_level)
     server = socket.socket(fileno=order.socket)
     threading.Thread(target=_end_with, args=[server], daemon=True).start()

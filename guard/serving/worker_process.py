@@ -29,12 +29,17 @@ class WorkerProcess:
 
     Args:
         order: its task, but for the socket.
+        niceness: how far it stands back behind this process, as soon as it starts.
         answered: is called with each answer but the first, for which see `ready`.
         ended: is called once when it is gone, unless `end` was called before.
     """
 
     def __init__(
-        self, order: Order, answered: Callable[[Answer], None], ended: Callable[[], None]
+        self,
+        order: Order,
+        niceness: int,
+        answered: Callable[[Answer], None],
+        ended: Callable[[], None],
     ) -> None:
         self._answered, self._ended = answered, ended
         self._loop = asyncio.get_running_loop()
@@ -53,6 +58,7 @@ class WorkerProcess:
                 start_new_session=True,
                 env=_environment(),
             )
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, min(19, os.nice(0) + niceness))
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket, self._read)
 

@@ -36,10 +36,12 @@ from typing import Annotated, Any
 
 import typer
 
-from guard.serving.protocol import guard_pb2, inference_pb2
+from guard.serving.protocol import inference_pb2
 from guard.storage import write_json
-from tests.benchmarks.fault_clients import Clients, Ledger
+from tests.benchmarks.fault_clients import Clients
+from tests.benchmarks.fault_streams import StreamClients
 from tests.benchmarks.known_answers import Known, known_answers
+from tests.benchmarks.ledger import Ledger
 from tests.benchmarks.provenance import provenance
 from tests.benchmarks.rough_clients import RoughClients
 from tests.benchmarks.served_models import make_served_model
@@ -82,6 +84,7 @@ async def faults(
     """Let all the faults happen to a server, stop it, and return the account."""
     ledger = Ledger(known)
     clients = Clients(server.target, model, ledger)
+    streams = StreamClients(server.target, model, ledger)
     capacity = await _capacity(clients, ledger)
     inflicted: Counter[str] = Counter()
     memory: list[int] = []
@@ -94,7 +97,8 @@ async def faults(
             for number in range(ROUGH)
         ),
     ]
-    load = asyncio.create_task(_load(clients, ledger, OVERLOAD * capacity, random.Random(seed)))
+    rate, draw = OVERLOAD * capacity, random.Random(seed)
+    load = asyncio.create_task(_load(clients, streams, ledger, rate, draw))
     await asyncio.sleep(seconds)
     for task in tasks:
         task.cancel()
@@ -109,6 +113,7 @@ async def faults(
     broken = [str(result) for result in (*results, asked) if _is_failure(result)]
     code = await asyncio.to_thread(server.process.wait, PATIENCE)
     await clients.close()
+    streams.close()
     ledger.close()
     fifth = max(1, len(memory) // 5)
     early, late = (statistics.median(part) for part in (memory[fifth : 2 * fifth], memory[-fifth:]))
@@ -141,17 +146,18 @@ async def _capacity(clients: Clients, ledger: Ledger) -> float:
     return ledger.counts["answered"] / CALIBRATION
 
 
-async def _load(clients: Clients, ledger: Ledger, rate: float, draw: random.Random) -> None:
+async def _load(
+    clients: Clients, streams: StreamClients, ledger: Ledger, rate: float, draw: random.Random
+) -> None:
     """Begin requests at random times, so many a second; wait for those begun when cancelled."""
     ways: list[tuple[Callable[[], Awaitable[None]], float]] = [
         (clients.infer, 0.85),
         (clients.check, 0.13),
         (clients.give_up, 0.02),
+        (streams.infer, 0.004),
+        (streams.vanish, 0.002),
+        (streams.watch, 0.004),
     ]
-    if hasattr(inference_pb2, "ModelStreamInferResponse"):
-        ways += [(clients.stream, 0.004), (lambda: clients.stream(vanish=True), 0.002)]
-    if hasattr(guard_pb2, "WatchRequest"):
-        ways.append((clients.watch, 0.004))
     weights = [weight for _, weight in ways]
     begun: set[asyncio.Task[None]] = set()
 

@@ -177,8 +177,11 @@ def test_an_overloaded_server_refuses_at_once(tmp_path: Path) -> None:
             assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
             assert call.details() == "2 of at most 2 images wait"
             assert int(dict(call.trailing_metadata())["grpc-retry-pushback-ms"]) >= 10
+        with pytest.raises(grpc.RpcError) as caught:  # what nobody reads need not be a message
+            channel.unary_unary("/guard.v1.GuardService/Check")(b"\xff", timeout=PATIENCE)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         rejected = server.metrics()['cornerguard_rejected_total{reason="resource_exhausted"}']
-        assert rejected == 16
+        assert rejected == 17
 
 
 def request_of(level: float) -> pb.CheckRequest:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from guard.serving.local import check_images
+from guard.serving.local import check_files
 from tests.unit.serving.tiny_bundle import image_of, write_bundle
 
 CLIENT = Path(__file__).parents[3] / "export" / "examples" / "client.py"
@@ -62,7 +62,7 @@ def test_it_says_what_the_command_says(
     bundle = write_bundle(tmp_path / "bundle", *size)
     asked = client(bundle, *photos)
     assert asked.returncode == 0, asked.stderr
-    verdicts = [verdict for _, verdict in check_images(bundle, photos)]
+    verdicts = [verdict for _, verdict in check_files(bundle, photos)]
     assert [verdict.verdict for verdict in verdicts][:3] == ["VALID", "CORNER_CASE", "UNVERIFIED"]
     for line, photo, expected in zip(asked.stdout.splitlines(), photos, verdicts, strict=True):
         path, verdict, name, p_value = line.split(" ")

@@ -24,7 +24,7 @@ from guard.bundle import load_bundle
 from guard.errors import BadInput, CornerguardError
 from guard.guarded import GuardedClassifier
 from guard.manifest import Manifest
-from guard.serving.local import check_images
+from guard.serving.local import check_files
 from offline.datasets import ArrayImages
 from offline.fitting import calibrate, calibrate_on, fit_deep_validation
 from offline.networks import Normalised, small_resnet
@@ -215,7 +215,7 @@ def test_a_verdict_is_given_by_the_precision_that_is_asked_for(
     path = tmp_path / "image.png"
     Image.fromarray(written.images.pixels[0].permute(1, 2, 0).numpy()).save(path)
     for precision in ("float32", *RUN_HERE):
-        ((_, verdict),) = check_images(written.folder, [path], precision=precision)
+        ((_, verdict),) = check_files(written.folder, [path], precision=precision)
         file, threshold = written.manifest.graph(precision)
         expected = run(written.folder / file, written.images.fetch(torch.arange(1)))
         assert verdict.score == pytest.approx(float(expected["score"][0]), rel=1e-4)

@@ -45,9 +45,11 @@ class Held:
 
 
 @asynccontextmanager
-async def served(limits: Limits) -> AsyncIterator[tuple[Held, Admission, Metrics, Channel]]:
+async def served(
+    limits: Limits, full: Callable[[], str] = str
+) -> AsyncIterator[tuple[Held, Admission, Metrics, Channel]]:
     held, metrics = Held(), Metrics()
-    admission = Admission(ServeSettings(limits=limits), metrics)
+    admission = Admission(ServeSettings(limits=limits), metrics, full=full)
     admission.add_registered_method_handlers(
         "a.B",
         {
@@ -57,6 +59,8 @@ async def served(limits: Limits) -> AsyncIterator[tuple[Held, Admission, Metrics
             "Fail": grpc.unary_unary_rpc_method_handler(held.fail),
         },
     )
+    check = grpc.unary_unary_rpc_method_handler(held.wait)
+    admission.add_registered_method_handlers("guard.v1.GuardService", {"Check": check})
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((admission,))
     port = server.add_insecure_port("127.0.0.1:0")
@@ -118,6 +122,26 @@ async def test_requests_over_the_number_in_hand_are_refused_with_a_hint() -> Non
         assert await asyncio.gather(*taken) == [b"1", b"2"]
         assert await wait(b"4") == b"4"
         assert b'rejected_total{reason="resource_exhausted"} 1.0' in metrics.exposition()
+
+
+@asynchronous
+async def test_what_no_model_has_room_for_is_refused_before_its_message() -> None:
+    async def silence() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    full = "256 of at most 256 images wait"
+    async with served(Limits(), lambda: full) as (held, _, metrics, channel):
+        held.go.set()
+        # No message is ever sent, so that none can have been awaited.
+        call = channel.stream_unary("/guard.v1.GuardService/Check")(silence())
+        error = await refused(call)
+        assert (error.code(), error.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, full)
+        assert hint_of(error) == (0.01, 0.01)
+        assert b'rejected_total{reason="resource_exhausted"} 1.0' in metrics.exposition()
+        assert await channel.unary_unary("/a.B/Wait")(b"no image") == b"no image"
+        full = ""
+        assert await channel.unary_unary("/guard.v1.GuardService/Check")(b"1") == b"1"
 
 
 @asynchronous

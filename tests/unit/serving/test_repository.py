@@ -106,6 +106,9 @@ def test_unloading_waits_for_what_was_begun(bundle: Path) -> None:
             assert await threshold_of(model) == 0.0
         await unloading
         assert infos(metrics) == []
+        # A server without models is ready to be told to load some, and refuses for other reasons.
+        assert repository.ready
+        assert not repository.full
         await repository.unload("tiny")  # again: nothing to do
         await repository.load("tiny")
         assert await threshold_of(repository.find("tiny")) == 0.0

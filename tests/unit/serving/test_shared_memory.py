@@ -86,7 +86,7 @@ def test_messages_come_back_as_they_went() -> None:
 
 def test_an_order_comes_back_as_it_went(tmp_path: Path) -> None:
     graph = read_graph(load_bundle(write_bundle(tmp_path / "tiny")))
-    order = Order(5, (6, 7), graph, 32, 2, "auto", False, 10, "info")
+    order = Order(5, (6, 7), graph, 32, 2, "auto", False, "info")
     assert Order.parse(order.write()) == order
     assert order.files == (5, 6, 7, graph.files["model.onnx"])
     json.loads(order.write())

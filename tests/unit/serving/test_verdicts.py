@@ -14,7 +14,7 @@ from guard.bundle import load_bundle, seal_bundle
 from guard.errors import BadBundle, BadInput
 from guard.serving.engine import Engine
 from guard.serving.graph import read_graph
-from guard.serving.local import check_images
+from guard.serving.local import check_files
 from guard.serving.verdict import VERDICTS, Outputs, Verdict, judge
 from tests.unit.serving.tiny_bundle import CLASSES, LAYERS, expected_score, image_of, write_bundle
 
@@ -184,10 +184,10 @@ def test_local_check(bundle: Path, tmp_path: Path) -> None:
         pixels = (image_of(level).transpose(1, 2, 0) * 255).round().astype(np.uint8)
         paths.append(tmp_path / f"{level}.png")
         Image.fromarray(pixels).save(paths[-1])
-    checked = list(check_images(bundle, paths))
+    checked = list(check_files(bundle, paths))
     assert [path for path, _ in checked] == paths
     verdicts = [verdict.verdict for _, verdict in checked]
     assert verdicts == ["VALID", "CORNER_CASE", "UNVERIFIED", "UNVERIFIED"]
-    assert next(check_images(bundle, paths[1:], threshold=5.0))[1].verdict == "VALID"
+    assert next(check_files(bundle, paths[1:], threshold=5.0))[1].verdict == "VALID"
     with pytest.raises(BadInput, match=r"missing\.png: cannot be read: No such file"):
-        list(check_images(bundle, [tmp_path / "missing.png"]))
+        list(check_files(bundle, [tmp_path / "missing.png"]))
