@@ -5,7 +5,6 @@ fragments by one gather (`embedding`, whose backward adds in a fixed order).
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -74,32 +73,23 @@ class Fragments:
 
     def places(self) -> Float[Tensor, "fragment 3"]:
         """Return where the rays arrive, in camera axes."""
-        return self._places
-
-    def weights(self) -> Float[Tensor, "fragment 3"]:
-        """Return the barycentric coordinates of `places`, corrected for perspective."""
-        return self._weights
-
-    @cached_property
-    def _places(self) -> Tensor:
         inverse = (self.planes * self.rays).sum(1, keepdim=True)
         # A face seen edge on has no such place; 1 keeps its gradient, which is 0, finite.
         return self.rays / torch.where(inverse == 0, 1, inverse)
 
-    @cached_property
-    def _weights(self) -> Tensor:
+    def weights(self) -> Float[Tensor, "fragment 3"]:
+        """Return the barycentric coordinates of `places`, corrected for perspective."""
         first, second, third = self.faces.corners.unbind(1)
         normals = self.faces.normals
         whole = normals.square().sum(1, keepdim=True)
-        # The weights of the last two corners grow from 0 at the first corner with these slopes.
-        slopes = torch.cat(
-            (
-                torch.cross(third - first, normals, dim=1),
-                torch.cross(normals, second - first, dim=1),
-            ),
-            dim=1,
-        ) / torch.where(whole == 0, 1, whole)
-        table = torch.cat((first, slopes), dim=1)
+        # With these slopes the weights of the last two corners grow from 0 at the first corner.
+        slopes = (
+            torch.stack(
+                (torch.cross(third - first, normals, 1), torch.cross(normals, second - first, 1)), 1
+            )
+            / torch.where(whole == 0, 1, whole)[:, None]
+        )
+        table = torch.cat((first[:, None], slopes), dim=1).flatten(1)
         origin, slopes = embedding(self.slot, table).split([3, 6], dim=1)
         along = (self.places() - origin)[:, None]
         later = (slopes.unflatten(1, (2, 3)) * along).sum(2)

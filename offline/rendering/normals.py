@@ -5,14 +5,16 @@ normals are worked out anew from the vertices as they are moved, so that their g
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import embedding, normalize
 
 from offline.rendering.fragments import FacesInSight, Fragments
 from offline.rendering.scene import Scene
 
-__all__ = ["flat_normals", "group_normals", "smooth_normals"]
+__all__ = ["corner_groups", "flat_normals", "group_normals", "smooth_normals"]
+
+_CANCELLED = 1e-4  # of a face's own normal: a sum of normals below it is rounding
 
 
 def flat_normals(faces: FacesInSight) -> Float[Tensor, "seen 3"]:
@@ -20,25 +22,32 @@ def flat_normals(faces: FacesInSight) -> Float[Tensor, "seen 3"]:
     return _towards_camera(normalize(faces.normals, dim=1), faces)
 
 
-def smooth_normals(scene: Scene, seen: Fragments) -> Float[Tensor, "fragment 3"]:
-    """Return unit normals in camera axes, interpolated between the corners of each face.
+def smooth_normals(
+    scene: Scene, seen: Fragments, weights: Float[Tensor, "fragment 3"]
+) -> Float[Tensor, "fragment 3"]:
+    """Return unit normals in camera axes, mixed from the corners of each face by their weights.
 
     A corner has the normal of its group, or of its face where it has no group or the normals of
     the group cancel. Which side of a face the camera sees is told by the face itself: at the rim of
     a coarse mesh the smooth normal may lean a little away from the camera, without a jump.
     """
     faces = seen.faces
-    smooth, most = scene.smoothing.shape[1], _most_groups(scene)
-    known = faces.number < smooth
-    row = faces.scene * smooth + faces.number.clamp(max=smooth - 1)
-    group = torch.where(known[:, None], scene.smoothing.reshape(-1, 3)[row], -1)
-    group = torch.where(group < 0, 0, 1 + group + faces.scene[:, None] * most)
-    sums = embedding(group, group_normals(scene, seen.positions))
-    alone = (sums == 0).all(dim=2, keepdim=True)
-    corners = normalize(torch.where(alone, faces.normals[:, None], sums), dim=2)
+    sums = embedding(corner_groups(scene, faces), group_normals(scene, seen.positions))
+    own = faces.normals[:, None]
+    alone = sums.norm(dim=2, keepdim=True) <= _CANCELLED * own.norm(dim=2, keepdim=True)
+    corners = normalize(torch.where(alone, own, sums), dim=2)
     corners = _towards_camera(corners.flatten(1), faces)
     between = embedding(seen.slot, corners).unflatten(1, (3, 3))
-    return normalize((seen.weights()[:, :, None] * between).sum(1), dim=1)
+    return normalize((weights[:, :, None] * between).sum(1), dim=1)
+
+
+def corner_groups(scene: Scene, faces: FacesInSight) -> Int64[Tensor, "seen 3"]:
+    """Return the row in `group_normals` of each corner; 0: it has no group."""
+    smooth = scene.smoothing.shape[1]
+    row = faces.scene * smooth + faces.number.clamp(max=smooth - 1)
+    group = scene.smoothing.reshape(-1, 3)[row]
+    known = (group >= 0) & (faces.number < smooth)[:, None]
+    return torch.where(known, 1 + group + faces.scene[:, None] * _most_groups(scene), 0)
 
 
 def group_normals(

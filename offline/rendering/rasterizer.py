@@ -13,6 +13,7 @@ from offline.rendering.fragments import fragments
 from offline.rendering.intersections import plane_crossings
 from offline.rendering.scene import Scene
 from offline.rendering.shading import shade
+from offline.rendering.smooth_edges import without_smooth_edges
 from offline.rendering.visibility import visible_faces
 
 __all__ = ["Rasterizer"]
@@ -76,7 +77,9 @@ class Rasterizer:
         for axis, stride in ((0, 1), (1, width)):
             edges = edge_crossings(screen, scene.faces, scene.edges, visible, inverse, axis)
             inner = plane_crossings(seen.planes, seen.rays, table, visible, edges.pixel, axis)
-            borders += [(edges, stride), (inner, stride)]
+            for found in (edges, inner):
+                kept = without_smooth_edges(found, stride, table, scene, seen)
+                borders.append((kept, stride))
         fine = blend(colours, borders).view(
             -1, self.height, self.samples, self.width, self.samples, 3
         )

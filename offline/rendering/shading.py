@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, normalize
 
 from offline.rendering.camera import to_camera, view_rotation
-from offline.rendering.fragments import Fragments
+from offline.rendering.fragments import FacesInSight, Fragments
 from offline.rendering.lighting import (
     blinn_phong,
     environment_light,
@@ -37,35 +37,39 @@ def shade(
         lit: share in [0, 1] of each light, the one at infinity first and then the lamps, that
             arrives at each fragment; all of it where it is left out.
     """
-    faces = seen.faces
-    count = scene.colour.shape[1]
-    owner = faces.scene * count + faces.object
-    number = faces.scene * scene.faces.shape[1] + faces.number
-    base = embedding(number, scene.face_colours.reshape(-1, 3)) * embedding(
-        owner, scene.colour.reshape(-1, 3)
+    base, gloss, towards, light = embedding(seen.slot, _faces(scene, seen.faces)).split(
+        [3, 1, 3, 3], dim=1
     )
-    gloss = scene.gloss.reshape(-1, 1)[owner]
-    table = torch.cat((base, gloss, embedding(faces.scene, _light_at_infinity(scene))), dim=1)
-    base, gloss, towards, light = embedding(seen.slot, table).split([3, 1, 3, 3], dim=1)
-    if scene.tiles.shape[1]:
-        base = base * picture_colours(scene, seen)
+    smooth, painted = scene.smoothing.shape[1] > 0, scene.tiles.shape[1] > 0
+    if smooth or painted:
+        weights = seen.weights()
+    normal, matt = _smooth(scene, seen, weights) if smooth else _flat(scene, seen)
+    if painted:
+        base = base * picture_colours(scene, seen, weights)
 
-    normal, matt = _smooth(scene, seen) if scene.smoothing.shape[1] else _flat(scene, seen)
     lights = [(towards, light), *_lamps(scene, seen)]
-    glossy = _matters(scene.gloss)
-    view = -normalize(seen.rays, dim=1) if glossy else seen.rays
+    view = -normalize(seen.rays, dim=1) if _matters(scene.gloss) else None
     mirrored = torch.zeros_like(matt)
     for i, (towards, light) in enumerate(lights):
         arriving = light if lit is None else light * lit[:, i : i + 1]
         matt = matt + arriving * lambert(normal, towards)
-        if glossy:
+        if view is not None:
             mirrored = mirrored + arriving * blinn_phong(normal, towards, view)
-    colours = base * matt + gloss * mirrored if glossy else base * matt
-
+    colours: Tensor = base * matt if view is None else base * matt + gloss * mirrored
     if not _matters(scene.fog[:, 0]):
         return colours
     distance = seen.places().norm(dim=1, keepdim=True)
     return through_fog(colours, distance, embedding(seen.scene, scene.fog))
+
+
+def _faces(scene: Scene, faces: FacesInSight) -> Tensor:
+    """Return of each face: base colour, gloss, direction and RGB of the light at infinity."""
+    number = faces.scene * scene.faces.shape[1] + faces.number
+    owner = faces.scene * scene.colour.shape[1] + faces.object
+    colour = embedding(owner, scene.colour.reshape(-1, 3))
+    base = embedding(number, scene.face_colours.reshape(-1, 3)) * colour
+    gloss = scene.gloss.reshape(-1, 1)[owner]
+    return torch.cat((base, gloss, embedding(faces.scene, _light_at_infinity(scene))), dim=1)
 
 
 def _light_at_infinity(scene: Scene) -> Tensor:
@@ -92,13 +96,13 @@ def _flat(scene: Scene, seen: Fragments) -> tuple[Tensor, Tensor]:
     return normals, light
 
 
-def _smooth(scene: Scene, seen: Fragments) -> tuple[Tensor, Tensor]:
-    normals = smooth_normals(scene, seen)
+def _smooth(scene: Scene, seen: Fragments, weights: Tensor) -> tuple[Tensor, Tensor]:
+    normals = smooth_normals(scene, seen, weights)
     return normals, _environment(scene, normals, seen.scene)
 
 
 def _environment(scene: Scene, normals: Tensor, scene_of: Tensor) -> Tensor:
-    # Nine numbers turn the normal; turning the harmonics of every scene would take more code.
+    # Normals are turned into the axes of the world, as harmonics are harder to turn.
     table = torch.cat((view_rotation(scene.camera).flatten(1), scene.environment.flatten(1)), dim=1)
     turn, coefficients = embedding(scene_of, table).split([9, 27], dim=1)
     world = (turn.unflatten(1, (3, 3)) * normals[:, :, None]).sum(1)

@@ -5,28 +5,37 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from offline.rendering.fragments import Fragments
+from offline.rendering.fragments import FacesInSight, Fragments
 from offline.rendering.scene import Scene
 
-__all__ = ["look_up", "picture_colours"]
+__all__ = ["face_tiles", "look_up", "picture_colours"]
 
 
-def picture_colours(scene: Scene, seen: Fragments) -> Float[Tensor, "fragment 3"]:
+def picture_colours(
+    scene: Scene, seen: Fragments, weights: Float[Tensor, "fragment 3"]
+) -> Float[Tensor, "fragment 3"]:
     """Return the RGB of the pictures at the fragments, 1 where a face has none.
 
-    Differentiable in the texels, and in where on its face a fragment lies.
+    Differentiable in the texels, and in where on its face a fragment lies: its barycentric weights.
     """
     faces, painted = seen.faces, scene.uv.shape[1]
-    row = faces.scene * painted + faces.number.clamp(max=painted - 1)
-    tile = torch.where(faces.number < painted, scene.tile.reshape(-1)[row], -1)
+    tile = face_tiles(scene, faces)
     chosen = (tile[seen.slot] >= 0).nonzero()[:, 0]
     slot = seen.slot[chosen]
-    corners = embedding(slot, scene.uv.reshape(-1, 6)[row]).unflatten(1, (3, 2))
-    places = (embedding(chosen, seen.weights())[:, :, None] * corners).sum(1)
+    row = faces.scene[slot] * painted + faces.number[slot]
+    corners = scene.uv.reshape(-1, 3, 2)[row]
+    places = (embedding(chosen, weights)[:, :, None] * corners).sum(1)
     scene_of = faces.scene[slot]
     tiles = scene.tiles.reshape(-1, 4)[scene_of * scene.tiles.shape[1] + tile[slot]]
     colours = look_up(scene.texture, scene_of, tiles, places)
     return torch.ones_like(seen.rays).index_put((chosen,), colours)
+
+
+def face_tiles(scene: Scene, faces: FacesInSight) -> Int64[Tensor, " seen"]:
+    """Return the number of each face's picture within its scene; -1: it has none."""
+    painted = scene.tile.shape[1]
+    row = faces.scene * painted + faces.number.clamp(max=painted - 1)
+    return torch.where(faces.number < painted, scene.tile.reshape(-1)[row], -1)
 
 
 def look_up(
