@@ -69,7 +69,8 @@ class Fragments:
     @property
     def triangles(self) -> Float[Tensor, "fragment 3 3"]:
         """Return the corners of the faces, in camera axes."""
-        return embedding(self.slot, self.faces.corners.flatten(1)).unflatten(1, (3, 3))
+        corners: Tensor = embedding(self.slot, self.faces.corners.flatten(1))
+        return corners.view(-1, 3, 3)
 
     def places(self) -> Float[Tensor, "fragment 3"]:
         """Return where the rays arrive, in camera axes."""

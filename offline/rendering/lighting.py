@@ -91,7 +91,8 @@ def through_fog(
 ) -> Float[Tensor, "place 3"]:
     """Return colour · t + fog · (1 - t) with t = exp(-density · distance); `fog` as `Scene.fog`."""
     density, haze = fog.split([1, 3], dim=1)
-    return haze + (colours - haze) * (-density * distance).exp()
+    seen: Tensor = haze + (colours - haze) * (-density * distance).exp()
+    return seen
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
