@@ -39,8 +39,8 @@ def plain_scene(seed: int) -> Scene:
     return single([solid()], gloss=0.3).replace(pose=pose)
 
 
-# Chosen scenes: 64 pixels are too few for some poses of the plain one, and in the rich one of seed 4
-# a stretch of the smooth ball's rim has a gradient that finite differences do not confirm.
+# Chosen scenes: 64 pixels are too few for some poses of the plain one, and in rich scene 4 a
+# stretch of the smooth ball's rim has a gradient that finite differences do not confirm.
 PLAIN = [(plain_scene, 2, name) for name in PARAMETERS if name not in ("texture", "lamps")]
 RICH = [(rich_scene, 3, name) for name in PARAMETERS]
 
