@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from rich_scenes import rich_scene
 
 from guard.errors import BadInput
 from offline.rendering.composing import single
@@ -14,7 +15,7 @@ from offline.rendering.sampling import sample_scenes
 from offline.rendering.scene import PARAMETERS, Scene
 
 FIELD = 0.6
-MOVED = [name for name in PARAMETERS if name not in ("texture", "lamps", "fog")]
+MOVED = [name for name in PARAMETERS if name not in ("texture", "lamps")]  # what `single` has
 
 
 def sheet(
@@ -122,9 +123,9 @@ def test_a_scene_without_its_object_is_its_background(device: torch.device) -> N
     torch.testing.assert_close(renderer.render(away)[1], scene.background[1])
 
 
-@pytest.mark.parametrize("name", MOVED)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_that_is_not_finite_is_named(name: str) -> None:
-    scene = sample_scenes(torch.tensor([0, 1]), torch.Generator(), 16)
+    scene = rich_scene(0)[[0, 0]]
     value = scene.parameters()[name].clone()
     value[1] = float("nan")
     with pytest.raises(BadInput, match=f"scene 1: parameter '{name}'"):
