@@ -1,7 +1,8 @@
 """Scenes and their images, differentiable in every scene parameter."""
 
 from offline.rendering.composing import compose, single
-from offline.rendering.meshes import Mesh, load_mesh
+from offline.rendering.mesh_files import MeshLimits, MeshWarning, load_mesh
+from offline.rendering.meshes import Mesh
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.renderer import Renderer
 from offline.rendering.sampling import SceneRanges, place_meshes, sample_scenes
@@ -11,6 +12,8 @@ from offline.rendering.scene_files import load_scene, save_scene
 __all__ = [
     "PARAMETERS",
     "Mesh",
+    "MeshLimits",
+    "MeshWarning",
     "Rasterizer",
     "Renderer",
     "Scene",

@@ -8,7 +8,8 @@ import trimesh
 from PIL import Image
 
 from guard.errors import BadInput
-from offline.rendering.meshes import Mesh, load_mesh
+from offline.rendering.mesh_files import load_mesh
+from offline.rendering.meshes import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.sampling import sample_scenes
