@@ -83,6 +83,8 @@ def load_mesh(path: Path, limits: MeshLimits | None = None) -> Mesh:
     for what, chosen in (("faces without area", ~solid), ("duplicate faces", solid & ~first)):
         if chosen.any():
             notes.append(f"{what} left out: {chosen.sum()}")
+    if not solid.any():
+        raise BadInput(f"mesh {name!r} has no faces that have an area; at least one is wanted")
     mesh = _mesh(name, surface.of(solid & first).merged(), pictures, suffix, limits.crease)
     shared = mesh.edges[mesh.edges[:, 3] < 0, :2].unique(dim=0, return_counts=True)[1]
     if (shared > 1).any():
@@ -144,7 +146,8 @@ def _surface(name: str, scene: trimesh.Scene, pictures: Pictures) -> Surface:
             raise BadInput(
                 f"mesh {name!r}: a face names vertex {wrong[0]}, allowed are 0 to {most}"
             )
-        vertices = np.asarray(part.vertices) @ matrix[:3, :3].T + matrix[:3, 3]
+        with np.errstate(invalid="ignore"):  # what is not finite is told below
+            vertices = np.asarray(part.vertices) @ matrix[:3, :3].T + matrix[:3, 3]
         colours = paint(part, pictures)
         parts.append(Surface(vertices, faces + start, *colours, _normals(part, matrix[:3, :3])))
         start += len(vertices)
@@ -168,8 +171,6 @@ def _normals(part: trimesh.Trimesh, turn: np.ndarray) -> Float[np.ndarray, "face
 
 
 def _mesh(name: str, surface: Surface, pictures: Pictures, suffix: str, crease: float) -> Mesh:
-    if not len(surface.faces):
-        raise BadInput(f"mesh {name!r} has no faces that have an area; at least one is wanted")
     vertices, faces, colours, uv, tile, normals = surface
     known = np.isfinite(normals).all(axis=(1, 2))
     turned = wound_against(vertices, faces, normals)

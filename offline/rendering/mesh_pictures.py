@@ -10,7 +10,7 @@ from PIL import Image
 __all__ = ["Paint", "Pictures", "paint"]
 
 SMALL = 1024
-"""A picture of fewer texels is a palette, whose colours must not run into one another."""
+"""A picture of no more texels is a palette, whose colours must not run into one another."""
 ENLARGED = 8
 
 
@@ -60,7 +60,7 @@ class Pictures:
             what = f"{name} of {size[0]} x {size[1]} texels is reduced"
             self.notes.append(f"{what} to {picture.width} x {picture.height}")
         values = np.asarray(picture, dtype=np.float32).transpose(2, 0, 1) / 255
-        if values[0].size <= SMALL:
+        if size[0] * size[1] <= SMALL:
             values = values.repeat(ENLARGED, axis=1).repeat(ENLARGED, axis=2)
         same = (i for i, known in enumerate(self.arrays) if np.array_equal(known, values))
         number = next(same, len(self.arrays))

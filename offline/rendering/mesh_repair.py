@@ -34,8 +34,10 @@ class Surface(NamedTuple):
             vertices=self.vertices[used][kept], faces=index[faces.reshape(self.faces.shape)]
         )
 
-    def of(self, chosen: Bool[np.ndarray, " face"]) -> "Surface":
-        """Keep some of the faces."""
+    def of(
+        self, chosen: Bool[np.ndarray, " face"] | Int64[np.ndarray, " chosen"]
+    ) -> "Surface":
+        """Take some of the faces."""
         return Surface(self.vertices, *(values[chosen] for values in self[1:]))
 
 

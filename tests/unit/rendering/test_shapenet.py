@@ -1,4 +1,4 @@
-"""Meshes on disk: both layouts of ShapeNetCore, folders of classes, and what is said of mistakes."""
+"""Meshes on disk: both layouts of ShapeNetCore, folders of classes, what is said of mistakes."""
 
 from pathlib import Path
 
