@@ -1,7 +1,7 @@
 """Scenes and their images, differentiable in every scene parameter."""
 
 from offline.rendering.composing import compose, single
-from offline.rendering.mesh_files import MeshLimits, MeshWarning, load_mesh
+from offline.rendering.mesh_files import MeshSettings, MeshWarning, load_mesh
 from offline.rendering.meshes import Mesh
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.renderer import Renderer
@@ -12,7 +12,7 @@ from offline.rendering.scene_files import load_scene, save_scene
 __all__ = [
     "PARAMETERS",
     "Mesh",
-    "MeshLimits",
+    "MeshSettings",
     "MeshWarning",
     "Rasterizer",
     "Renderer",

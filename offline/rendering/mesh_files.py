@@ -4,6 +4,7 @@ import dataclasses
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from offline.rendering.mesh_repair import Surface, simplified, sound_faces
 from offline.rendering.meshes import Mesh
 from offline.rendering.smoothing import groups_by_crease, groups_by_normals, wound_against
 
-__all__ = ["FORMATS", "MeshLimits", "MeshWarning", "load_mesh"]
+__all__ = ["FORMATS", "MeshSettings", "MeshWarning", "load_mesh"]
 
 FORMATS = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl")
+Z_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 PICTURES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tga", ".tif", ".tiff", ".webp"}
 
 
@@ -29,28 +31,29 @@ class MeshWarning(UserWarning):
     """A mesh is rendered, but not all as its file says; `load_mesh` lists when."""
 
 
-class MeshLimits(Settings):
-    """How much of a mesh is kept.
+class MeshSettings(Settings):
+    """What a file does not say of its mesh, and how much of it is kept.
 
     Attributes:
+        up: the file's axis that points up. It is y in glTF and ShapeNet; other files do not say.
         faces: above this a mesh is simplified.
         texels: along the longer side of a picture; above it the picture is reduced.
         crease: degrees; where a file has no normals, surfaces that bend by less look smooth.
     """
 
+    up: Literal["y", "z"] = "y"
     faces: int = Field(200_000, ge=100)
     texels: int = Field(1024, ge=16, le=8192)
     crease: float = Field(30.0, ge=0, le=180)
 
 
-def load_mesh(path: Path, limits: MeshLimits | None = None) -> Mesh:
+def load_mesh(path: Path, settings: MeshSettings | None = None) -> Mesh:
     """Read a file of any of `FORMATS` as one mesh, centred and scaled into the unit sphere.
 
-    Axes are the file's (glTF: y up). The parts of a file become one mesh, whose vertices at the
-    same place are one. Base colour: the material's, times the picture's (its values as stored, no
+    The parts of a file become one mesh, whose vertices at the same place are one. Base colour: the material's, times the picture's (its values as stored, no
     gamma; repeating beyond its borders), times the vertices'; all surfaces are opaque. Corners at
     one place with the same normal in the file are shaded smoothly; without normals glTF is flat, as
-    its specification wants, and other files are smooth up to `limits.crease`. Materials and
+    its specification wants, and other files are smooth up to `settings.crease`. Materials and
     pictures are read from the file's folder and the folders beside it, nowhere else.
 
     Warns:
@@ -64,20 +67,21 @@ def load_mesh(path: Path, limits: MeshLimits | None = None) -> Mesh:
         BadInput: the file is missing, of another format, damaged, has no face with an area, or
             vertices that are NaN or infinite.
     """
-    limits = limits or MeshLimits()
+    settings = settings or MeshSettings()
     name, suffix = str(path), path.suffix.lower()
     if suffix not in FORMATS:
         raise BadInput(f"{path}: not a mesh file; allowed are {', '.join(FORMATS)}")
     if not path.is_file():
         raise BadInput(f"{path}: cannot be read: there is no such file")
-    pictures = Pictures(limits.texels)
+    pictures = Pictures(settings.texels)
     beside = _Beside(name)
     surface = _surface(name, _scene(path, beside), pictures)
+    surface = surface.turned(Z_UP) if settings.up == "z" else surface
     notes = [f"cannot read {missing!r}, which it names" for missing in beside.missing]
     notes += pictures.notes
-    if len(surface.faces) > limits.faces:
+    if len(surface.faces) > settings.faces:
         before = len(surface.faces)
-        surface = simplified(surface, pictures.arrays, limits.faces)
+        surface = simplified(surface, pictures.arrays, settings.faces)
         notes.append(f"simplified from {before} to {len(surface.faces)} faces, painted by face")
     solid, first = sound_faces(surface)
     for what, chosen in (("faces without area", ~solid), ("duplicate faces", solid & ~first)):
@@ -85,7 +89,7 @@ def load_mesh(path: Path, limits: MeshLimits | None = None) -> Mesh:
             notes.append(f"{what} left out: {chosen.sum()}")
     if not solid.any():
         raise BadInput(f"mesh {name!r} has no faces that have an area; at least one is wanted")
-    mesh = _mesh(name, surface.of(solid & first).merged(), pictures, suffix, limits.crease)
+    mesh = _mesh(name, surface.of(solid & first).merged(), pictures, suffix, settings.crease)
     shared = mesh.edges[mesh.edges[:, 3] < 0, :2].unique(dim=0, return_counts=True)[1]
     if (shared > 1).any():
         notes.append(f"edges of more than two faces: {int((shared > 1).sum())}")

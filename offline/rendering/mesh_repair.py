@@ -34,9 +34,11 @@ class Surface(NamedTuple):
             vertices=self.vertices[used][kept], faces=index[faces.reshape(self.faces.shape)]
         )
 
-    def of(
-        self, chosen: Bool[np.ndarray, " face"] | Int64[np.ndarray, " chosen"]
-    ) -> "Surface":
+    def turned(self, rotation: Float[np.ndarray, "3 3"]) -> "Surface":
+        """Turn places and normals."""
+        return self._replace(vertices=self.vertices @ rotation.T, normals=self.normals @ rotation.T)
+
+    def of(self, chosen: Bool[np.ndarray, " face"] | Int64[np.ndarray, " chosen"]) -> "Surface":
         """Take some of the faces."""
         return Surface(self.vertices, *(values[chosen] for values in self[1:]))
 

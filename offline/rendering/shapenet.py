@@ -47,9 +47,9 @@ def shapenet_models(root: Path, name: str) -> list[Path]:
     folder = root / synset
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; {name!r} of ShapeNetCore is wanted there")
-    found = (next(filter(Path.is_file, map(model.joinpath, LAYOUTS)), None)
-             for model in sorted(folder.iterdir()))  # fmt: skip
-    models = [path for path in found if path]
+    models = []
+    for model in sorted(folder.iterdir()):
+        models += [path for path in map(model.joinpath, LAYOUTS) if path.is_file()][:1]
     if not models:
         raise BadInput(f"{folder}: no model; MODEL/{' or MODEL/'.join(LAYOUTS)} is wanted")
     return models

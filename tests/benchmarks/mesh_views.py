@@ -1,9 +1,10 @@
 """Meshes that people made, seen from all around: what loads, what is warned of, what is in view.
 
-    python -m tests.benchmarks.mesh_views --meshes DIR [--size 96] [--sheet FILE.png] [--save FILE]
+    python -m tests.benchmarks.mesh_views --meshes DIR [--z-up NAME …] [--size 64]
+        [--sheet FILE.png] [--save FILE]
 
 DIR holds CLASS/NAME.obj (or .glb, …). Each mesh is rendered from 24 viewpoints, eight around at
-three heights. `undocumented` lists warnings other than those that `load_mesh` documents; a mesh
+three heights; `--z-up` names those, without their suffix, whose z axis is up. `undocumented` lists warnings other than those that `load_mesh` documents; a mesh
 that does not load, or a view without it, ends the run. `--sheet` draws every mesh, and an object
 of each procedural class, into one picture.
 """
@@ -11,6 +12,7 @@ of each procedural class, into one picture.
 import json
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,9 +22,8 @@ import typer
 from guard.errors import CornerguardError
 from guard.progress import track
 from guard.storage import write_json
-from offline.rendering import MeshWarning, Rasterizer, Scene, load_mesh, single
+from offline.rendering import MeshSettings, MeshWarning, Rasterizer, Scene, load_mesh, single
 from offline.rendering.meshes import Mesh
-from offline.rendering.out_of_view import out_of_view
 from offline.rendering.shapenet import class_folder
 from tests.benchmarks.contact_sheet import contact_sheet
 from tests.benchmarks.provenance import provenance
@@ -34,35 +35,41 @@ AROUND, HEIGHTS = 8, (-0.3, 0.25, 0.9)
 
 def main(
     meshes: Annotated[Path, typer.Option(exists=True, file_okay=False)],
-    size: Annotated[int, typer.Option(min=16)] = 96,
+    size: Annotated[int, typer.Option(min=16)] = 64,
+    z_up: list[str] = [],  # noqa: B006 - typer copies it
     sheet: Path | None = None,
     save: Path | None = None,
 ) -> None:
     """Run the benchmark, print its figures, and write them to `save`."""
     classes = class_folder(meshes)
-    found = benchmark([path for files in classes.values() for path in files], size)
+    files = {
+        path: MeshSettings(up="z" if path.stem in z_up else "y")
+        for paths in classes.values()
+        for path in paths
+    }
+    found = benchmark(files, size)
     if sheet is not None:
-        contact_sheet(classes).save(sheet, optimize=True)
+        contact_sheet(files).save(sheet, optimize=True)
     whole = {**provenance(), **found}
     if save is not None:
         write_json(save, whole)
     print(json.dumps(whole, allow_nan=False))
 
 
-def benchmark(files: list[Path], size: int) -> dict[str, Any]:
+def benchmark(files: Mapping[Path, MeshSettings], size: int) -> dict[str, Any]:
     """Load every file and render it from all around."""
     renderer = Rasterizer(size, size)
     coverage, seconds, faces = [], [], []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        for path in track(files, f"{len(files)} meshes", len(files)):
+        for path, settings in track(files.items(), f"{len(files)} meshes", len(files)):
             begin = time.perf_counter()
-            mesh = load_mesh(path)
+            mesh = load_mesh(path, settings)
             seconds.append(time.perf_counter() - begin)
             scene = around(mesh)
-            if len(out_of_view(renderer, scene)) or not renderer.render(scene).isfinite().all():
-                raise CornerguardError(f"{path}: a view that shows nothing, or is not finite")
             coverage.append(float(renderer.coverage(scene).min()))
+            if not coverage[-1] or not renderer.render(scene).isfinite().all():
+                raise CornerguardError(f"{path}: a view that shows nothing, or is not finite")
             faces.append(len(mesh.faces))
     return {
         "meshes": len(files),

@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 
 from guard.errors import BadInput
-from offline.rendering.mesh_files import MeshLimits, MeshWarning, load_mesh
+from offline.rendering.mesh_files import MeshSettings, MeshWarning, load_mesh
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\n"
 CORNERS = "vt 0 0\nvt 1 0\nvt 0 1\nvt 1 1\n"
@@ -122,7 +122,7 @@ def test_a_large_picture_is_reduced_with_a_note(tmp_path: Path) -> None:
     image(tmp_path / "p.png", 50, 100)
     path = obj(tmp_path, PAINTED, "newmtl a\nmap_Kd p.png\n")
     with pytest.warns(MeshWarning, match=r"p\.png of 100 x 50 texels is reduced to 40 x 20"):
-        mesh = load_mesh(path, MeshLimits(texels=40))
+        mesh = load_mesh(path, MeshSettings(texels=40))
     assert mesh.pictures[0].shape == (3, 20, 40)
 
 
@@ -269,7 +269,7 @@ def ply(folder: Path, change: Callable[[np.ndarray], None] = lambda vertices: No
 
 def test_a_mesh_of_too_many_faces_is_simplified(tmp_path: Path) -> None:
     with pytest.warns(MeshWarning, match="simplified from 5120 to 500 faces, painted by face"):
-        mesh = load_mesh(ply(tmp_path), MeshLimits(faces=500))
+        mesh = load_mesh(ply(tmp_path), MeshSettings(faces=500))
     assert len(mesh.faces) == 500
     assert (mesh.edges >= 0).all()  # still closed
     torch.testing.assert_close(mesh.vertices.norm(dim=1), torch.ones(len(mesh.vertices)),
@@ -296,7 +296,7 @@ def test_a_simplified_mesh_takes_its_colours_from_its_pictures(tmp_path: Path) -
     text = "mtllib m.mtl\nusemtl a\n" + "\n".join(lines)
     path = obj(tmp_path, text, "newmtl a\nmap_Kd p.png\n")
     with pytest.warns(MeshWarning, match="simplified from 506"):
-        mesh = load_mesh(path, MeshLimits(faces=200))
+        mesh = load_mesh(path, MeshSettings(faces=200))
     assert mesh.pictures == ()
     height = mesh.vertices[mesh.faces].mean(1)[:, 1]
     for chosen, colour in ((height > 0.1, [1, 0, 0]), (height < -0.1, [0, 0, 1])):
@@ -316,6 +316,18 @@ def test_a_vertex_that_no_face_uses_is_no_part_of_the_mesh(tmp_path: Path) -> No
     mesh = load_mesh(obj(tmp_path, SQUARE + "v nan 0 0\nv 90 90 90\nf 1 2 3\nf 2 4 3\n"))
     assert len(mesh.vertices) == 4
     assert float(mesh.vertices.norm(dim=1).max()) == pytest.approx(1)
+
+
+def test_a_file_whose_z_is_up_is_set_upright(tmp_path: Path) -> None:
+    tower = trimesh.creation.cone(radius=1, height=4)  # along z, its tip up
+    tower.export(tmp_path / "tower.stl")
+    mesh = load_mesh(tmp_path / "tower.stl", MeshSettings(up="z"))
+    size = mesh.vertices.amax(0) - mesh.vertices.amin(0)
+    assert float(size[1] / size[0]) == pytest.approx(2)
+    assert int((mesh.vertices[:, 1] > 0).sum()) == 1
+    corners = mesh.vertices[mesh.faces]
+    outward = torch.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], dim=1)
+    assert ((outward * (corners.mean(1) - torch.tensor([0, -0.4, 0]))).sum(1) > 0).all()
 
 
 def test_coordinates_of_a_map_keep_their_digits(tmp_path: Path) -> None:
