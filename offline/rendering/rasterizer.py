@@ -24,8 +24,8 @@ class Rasterizer:
 
     What is seen is found without a gradient; shading (`shade`) and the places of silhouettes,
     creases and intersections (`antialias`) carry the gradients. The same scenes give the same
-    bits, however they are batched. Faces are flat and seen from both sides; a face that reaches
-    nearer to the camera's plane than 0.05 is left out.
+    bits, and in another batch the same to rounding. Faces are seen from both sides; a face that
+    reaches nearer to the camera's plane than 0.05 is left out.
     """
 
     height: int
@@ -42,7 +42,22 @@ class Rasterizer:
             )
 
     def render(self, scene: Scene) -> Float[Tensor, "batch 3 height width"]:
-        """Return RGB images in [0, 1]; where there is no object, the background.
+        """Return RGB images: `radiance`, clamped to [0, 1].
+
+        It is clamped after borders are blended and samples averaged, as a sensor gathers the light
+        of a whole pixel before it is full. A border of a highlight above 1 is therefore wider and
+        harder than its coverage, as in a photograph, and where a pixel is full its gradient is 0.
+        Clamped before, it would be soft, but darker than what the other renderers and cameras see.
+
+        Raises:
+            BadInput: as `radiance`.
+        """
+        return self.radiance(scene).clamp(0, 1)
+
+    def radiance(self, scene: Scene) -> Float[Tensor, "batch 3 height width"]:
+        """Return the linear light of each pixel; where there is no object, the background.
+
+        The background is a picture, not a light, and clamped to [0, 1].
 
         Raises:
             BadInput: a scene parameter is NaN or infinite, or the background has another size.
@@ -55,14 +70,12 @@ class Rasterizer:
         seen = fragments(scene, positions, visible)
         colours = self._background(scene).index_put((seen.number,), shade(scene, seen))
 
-        # A face seen edge on has no plane on the screen; 1 keeps its gradient, which is 0, finite.
-        planes = seen.normals / torch.where(seen.offsets == 0, 1, seen.offsets)
         table = torch.full_like(visible, -1)
         table.view(-1)[seen.number] = torch.arange(len(seen.number), device=table.device)
         borders = []
         for axis, stride in ((0, 1), (1, width)):
             edges = edge_crossings(screen, scene.faces, scene.edges, visible, inverse, axis)
-            inner = plane_crossings(planes, seen.rays, table, visible, edges.pixel, axis)
+            inner = plane_crossings(seen.planes, seen.rays, table, visible, edges.pixel, axis)
             borders += [(edges, stride), (inner, stride)]
         fine = blend(colours, borders).view(
             -1, self.height, self.samples, self.width, self.samples, 3

@@ -1,45 +1,110 @@
-"""The colour of a surface: Lambert, Blinn-Phong and ambient light, differentiable."""
+"""The radiance of a surface: everything that lights it, its colour and picture, and the fog."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import embedding, normalize
 
-from offline.rendering.camera import view_rotation
+from offline.rendering.camera import to_camera, view_rotation
 from offline.rendering.fragments import Fragments
+from offline.rendering.lighting import (
+    blinn_phong,
+    environment_light,
+    lambert,
+    lamp_light,
+    through_fog,
+)
+from offline.rendering.normals import flat_normals, smooth_normals
 from offline.rendering.scene import Scene
+from offline.rendering.textures import picture_colours
 
-__all__ = ["SHININESS", "shade"]
-
-SHININESS = 32.0
+__all__ = ["shade"]
 
 
-def shade(scene: Scene, seen: Fragments) -> Float[Tensor, "fragment 3"]:
-    """Return RGB in [0, 1] of what is seen.
+def shade(
+    scene: Scene, seen: Fragments, lit: Float[Tensor, "fragment light"] | None = None
+) -> Float[Tensor, "fragment 3"]:
+    """Return linear RGB of what is seen, 0 or more and without an upper bound.
 
-    base · colour · (ambient + light · max(n·l, 0)) + light · gloss · max(n·h, 0)^32, where l points
-    to the light, v to the camera, h = (l + v) / |l + v|, and n is turned towards v.
+    base · (environment(n) + Σ_i lit_i light_i max(n·l_i, 0)) + gloss · Σ_i lit_i light_i
+    [n·l_i > 0] max(n·h_i, 0)^32, then dimmed by the fog. Here base is the product of the colours of
+    face, object and picture, n the normal on the side of the camera, and the lights are the one at
+    infinity and then the lamps.
+
+    Args:
+        scene: what is rendered.
+        seen: the fragments of the scene.
+        lit: share in [0, 1] of each light, the one at infinity first and then the lamps, that
+            arrives at each fragment; all of it where it is left out.
     """
+    faces = seen.faces
+    count = scene.colour.shape[1]
+    owner = faces.scene * count + faces.object
+    number = faces.scene * scene.faces.shape[1] + faces.number
+    base = embedding(number, scene.face_colours.reshape(-1, 3)) * embedding(
+        owner, scene.colour.reshape(-1, 3)
+    )
+    gloss = scene.gloss.reshape(-1, 1)[owner]
+    table = torch.cat((base, gloss, embedding(faces.scene, _light_at_infinity(scene))), dim=1)
+    base, gloss, towards, light = embedding(seen.slot, table).split([3, 1, 3, 3], dim=1)
+    if scene.tiles.shape[1]:
+        base = base * picture_colours(scene, seen)
+
+    normal, matt = _smooth(scene, seen) if scene.smoothing.shape[1] else _flat(scene, seen)
+    lights = [(towards, light), *_lamps(scene, seen)]
+    glossy = _matters(scene.gloss)
+    view = -normalize(seen.rays, dim=1) if glossy else seen.rays
+    mirrored = torch.zeros_like(matt)
+    for i, (towards, light) in enumerate(lights):
+        arriving = light if lit is None else light * lit[:, i : i + 1]
+        matt = matt + arriving * lambert(normal, towards)
+        if glossy:
+            mirrored = mirrored + arriving * blinn_phong(normal, towards, view)
+    colours = base * matt + gloss * mirrored if glossy else base * matt
+
+    if not _matters(scene.fog[:, 0]):
+        return colours
+    distance = seen.places().norm(dim=1, keepdim=True)
+    return through_fog(colours, distance, embedding(seen.scene, scene.fog))
+
+
+def _light_at_infinity(scene: Scene) -> Tensor:
+    """Return the unit direction towards it, in camera axes, and its RGB: `[batch, 6]`."""
     direction = normalize(scene.light[:, :3], dim=1)[:, :, None]
     towards = (view_rotation(scene.camera) @ direction)[:, :, 0]
-    ambient = scene.environment[:, 0] / (2 * torch.pi**0.5)
-    terms = torch.cat((towards, scene.light[:, 3:], ambient), dim=1)
-    towards, light, ambient = embedding(seen.scene, terms).split([3, 3, 3], dim=1)
-    materials = torch.cat((scene.colour, scene.gloss[:, :, None]), dim=2).reshape(-1, 4)
-    owner = seen.scene * scene.colour.shape[1] + seen.object
-    tint, gloss = embedding(owner, materials).split([3, 1], dim=1)
-    number = seen.scene * scene.faces.shape[1] + seen.face
-    base = embedding(number, scene.face_colours.reshape(-1, 3))
-
-    view = -normalize(seen.rays, dim=1)
-    normal = normalize(seen.normals, dim=1)
-    normal = torch.where(_dot(normal, view) < 0, -normal, normal)
-    facing = _dot(normal, towards).relu()
-    mirror = _dot(normal, normalize(towards + view, dim=1)).relu() ** SHININESS
-    highlight = light * gloss * mirror * (facing > 0)
-    colours: Tensor = base * tint * (ambient + light * facing) + highlight
-    return colours.clamp(0, 1)
+    return torch.cat((towards, scene.light[:, 3:]), dim=1)
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum(dim=1, keepdim=True)
+def _lamps(scene: Scene, seen: Fragments) -> list[tuple[Tensor, Tensor]]:
+    """Return the direction towards each lamp, and what arrives of it, at every fragment."""
+    if not scene.lamps.shape[1]:
+        return []
+    moved = torch.cat((to_camera(scene.lamps[..., :3], scene.camera), scene.lamps[..., 3:]), dim=2)
+    lamps = embedding(seen.scene, moved.flatten(1)).split(6, dim=1)
+    return [lamp_light(seen.places(), lamp) for lamp in lamps]
+
+
+def _flat(scene: Scene, seen: Fragments) -> tuple[Tensor, Tensor]:
+    """Return normals and the light of the environment; both are the same all over a face."""
+    normals = flat_normals(seen.faces)
+    light = _environment(scene, normals, seen.faces.scene)
+    normals, light = embedding(seen.slot, torch.cat((normals, light), dim=1)).split(3, dim=1)
+    return normals, light
+
+
+def _smooth(scene: Scene, seen: Fragments) -> tuple[Tensor, Tensor]:
+    normals = smooth_normals(scene, seen)
+    return normals, _environment(scene, normals, seen.scene)
+
+
+def _environment(scene: Scene, normals: Tensor, scene_of: Tensor) -> Tensor:
+    # Nine numbers turn the normal; turning the harmonics of every scene would take more code.
+    table = torch.cat((view_rotation(scene.camera).flatten(1), scene.environment.flatten(1)), dim=1)
+    turn, coefficients = embedding(scene_of, table).split([9, 27], dim=1)
+    world = (turn.unflatten(1, (3, 3)) * normals[:, :, None]).sum(1)
+    return environment_light(world, coefficients.unflatten(1, (9, 3)))
+
+
+def _matters(value: Tensor) -> bool:
+    """Tell whether it changes the image, or may have a gradient."""
+    return value.requires_grad or bool(value.any())
