@@ -50,11 +50,12 @@ class MeshSettings(Settings):
 def load_mesh(path: Path, settings: MeshSettings | None = None) -> Mesh:
     """Read a file of any of `FORMATS` as one mesh, centred and scaled into the unit sphere.
 
-    The parts of a file become one mesh, whose vertices at the same place are one. Base colour: the material's, times the picture's (its values as stored, no
-    gamma; repeating beyond its borders), times the vertices'; all surfaces are opaque. Corners at
-    one place with the same normal in the file are shaded smoothly; without normals glTF is flat, as
-    its specification wants, and other files are smooth up to `settings.crease`. Materials and
-    pictures are read from the file's folder and the folders beside it, nowhere else.
+    The parts of a file become one mesh, whose vertices at the same place are one. Base colour: the
+    material's, times the picture's (its values as stored, no gamma; repeating beyond its borders),
+    times the vertices'; all surfaces are opaque. Corners at one place with the same normal in the
+    file are shaded smoothly; without normals glTF is flat, as its specification wants, and other
+    files are smooth up to `settings.crease`. Materials and pictures are read from the file's folder
+    and the folders beside it, nowhere else.
 
     Warns:
         MeshWarning: at most once for a mesh, one line that says which of these are true. Faces

@@ -4,9 +4,10 @@
         [--sheet FILE.png] [--save FILE]
 
 DIR holds CLASS/NAME.obj (or .glb, …). Each mesh is rendered from 24 viewpoints, eight around at
-three heights; `--z-up` names those, without their suffix, whose z axis is up. `undocumented` lists warnings other than those that `load_mesh` documents; a mesh
-that does not load, or a view without it, ends the run. `--sheet` draws every mesh, and an object
-of each procedural class, into one picture.
+three heights; `--z-up` names those, without their suffix, whose z axis is up. `undocumented` lists
+warnings other than those that `load_mesh` documents; a mesh that does not load, or a view without
+it, ends the run. `--sheet` draws every mesh, and an object of each procedural class, into one
+picture.
 """
 
 import json

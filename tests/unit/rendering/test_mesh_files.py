@@ -219,7 +219,7 @@ def test_a_file_without_normals_is_smooth_up_to_the_crease(
 
 
 def test_the_normals_of_a_file_say_what_is_smooth(tmp_path: Path) -> None:
-    # By its normals the ball is smooth and the box sharp, though the ball bends by more than 30° at every edge.
+    # The ball is smooth by its normals, though it bends by more than 30° at every edge.
     ball, box = trimesh.creation.icosphere(subdivisions=0), trimesh.creation.box()
     assert ball.face_adjacency_angles.min() > np.deg2rad(30)
     corners, normals = box.triangles.reshape(-1, 3), box.face_normals.repeat(3, 0)
