@@ -99,7 +99,7 @@ def load_mesh(path: Path, settings: MeshSettings | None = None) -> Mesh:
     return mesh.normalised()
 
 
-class _Beside(trimesh.resolvers.FilePathResolver):  # type: ignore[misc]  # trimesh has no types
+class _Beside(trimesh.resolvers.FilePathResolver):
     """Gives a parser the files that a mesh names, and keeps the names of those it could not."""
 
     def __init__(self, source: str) -> None:
@@ -172,7 +172,9 @@ def _normals(part: trimesh.Trimesh, turn: np.ndarray) -> Float[np.ndarray, "face
     cofactors = np.cross(turn[[1, 2, 0]], turn[[2, 0, 1]]) * np.sign(np.linalg.det(turn))
     normals = np.asarray(part.vertex_normals)[part.faces] @ cofactors.T
     lengths = np.linalg.norm(normals, axis=2, keepdims=True)
-    return np.divide(normals, lengths, where=lengths > 0, out=np.full_like(normals, np.nan))
+    unit: np.ndarray = np.full_like(normals, np.nan)
+    np.divide(normals, lengths, where=lengths > 0, out=unit)
+    return unit
 
 
 def _mesh(name: str, surface: Surface, pictures: Pictures, suffix: str, crease: float) -> Mesh:

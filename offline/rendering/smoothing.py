@@ -68,8 +68,8 @@ def _without_planes(mesh: Mesh, group: np.ndarray) -> Int64[np.ndarray, "face 3"
     bent = (normals * normals[first[group]]).sum(axis=1) < FLAT
     curved = np.zeros(len(first), dtype=bool)
     curved[group[bent]] = True
-    number = np.where(curved, np.cumsum(curved) - 1, -1)
-    return number[group].reshape(-1, 3)
+    number: np.ndarray = np.where(curved, np.cumsum(curved) - 1, -1)[group]
+    return number.reshape(-1, 3)
 
 
 def _normals(mesh: Mesh) -> Float[np.ndarray, "face 3"]:

@@ -18,7 +18,7 @@ __all__ = ["contact_sheet"]
 
 COLUMNS, SIDE, GAP, MARGIN, LABEL, TITLE = 6, 196, 8, 24, 24, 40
 FILLED, SEED = 0.88, 3
-PAPER, CARD, INK, FAINT = (255, 255, 255), (238, 240, 243), (32, 36, 42), (110, 118, 128)
+PAPER, CARD, INK, FAINT = (255, 255, 255), (203, 212, 222), (32, 36, 42), (110, 118, 128)
 
 
 def contact_sheet(paths: Mapping[Path, MeshSettings]) -> Image.Image:
@@ -51,14 +51,14 @@ def contact_sheet(paths: Mapping[Path, MeshSettings]) -> Image.Image:
 
 
 def _tile(mesh: Mesh) -> Image.Image:
-    scene = single([mesh], camera=(3.4, 0.72, 0.3, 0.6), light=(0.1, 1.0, 0.75, 0.8), gloss=0.15)
+    scene = single([mesh], camera=(3.4, 0.72, 0.3, 0.6), light=(0.1, 1.0, 0.75, 0.7), gloss=0.15)
     x, y, z = to_camera(to_world(scene), scene.camera)[0].unbind(1)
     reach = float((torch.stack((x, y)) / z).abs().max())
     camera = scene.camera.clone()
     camera[:, 3] = 2 * math.atan(reach / FILLED)
     scene = scene.replace(
         camera=camera,
-        environment=uniform_environment(torch.full((1, 3), 0.5)),
+        environment=uniform_environment(torch.full((1, 3), 0.45)),
         background=torch.tensor(CARD).view(1, 3, 1, 1) / 255,
     )
     pixels: Tensor = Rasterizer(SIDE, SIDE, samples=3).render(scene)[0]

@@ -243,14 +243,19 @@ def test_a_gltf_without_normals_is_flat(tmp_path: Path) -> None:
     assert (load_mesh(path).smoothing == -1).all()
 
 
-def test_faces_are_wound_as_the_normals_of_the_file_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stretch", [(1, 1, 1), (-1, 2, 0.5)], ids=["as made", "mirrored"])
+def test_faces_are_wound_as_the_normals_of_the_file_say(
+    tmp_path: Path, stretch: tuple[float, ...]
+) -> None:
     ball = trimesh.creation.icosphere(subdivisions=2)
     normals = ball.vertex_normals.copy()
     faces = ball.faces.copy()
     faces[::2] = faces[::2, ::-1]
     mixed = trimesh.Trimesh(ball.vertices, faces, vertex_normals=normals, process=False)
     path = tmp_path / "ball.glb"
-    path.write_bytes(trimesh.exchange.gltf.export_glb(mixed.scene(), include_normals=True))
+    scene = trimesh.Scene()
+    scene.add_geometry(mixed, transform=np.diag((*stretch, 1)))
+    path.write_bytes(trimesh.exchange.gltf.export_glb(scene, include_normals=True))
     corners = load_mesh(path).vertices[load_mesh(path).faces]
     outward = torch.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], dim=1)
     assert ((outward * corners.mean(1)).sum(1) > 0).all()
