@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from guard.errors import BadInput
+from offline.rendering.atlas import pack
 from offline.rendering.meshes import Mesh
 from offline.rendering.scene import Scene, concatenate
 
@@ -82,15 +83,25 @@ def _scene(meshes: Sequence[Mesh], classes: Sequence[int]) -> Scene:
     starts = list(zip(meshes, vertex_starts, face_starts, strict=False))
     owners = torch.arange(count, device=device)
     edges = [_edges(mesh.edges.to(device), vertex, face) for mesh, vertex, face in starts]
+    texture, tiles, numbers = pack([mesh.pictures for mesh in meshes])
+    tile = _in_one(
+        [_renumbered(mesh.tile, new) for mesh, new in zip(meshes, numbers, strict=True)], meshes, -1
+    )
+    painted = _up_to_last(tile >= 0)
+    group_starts = [0, *accumulate(_count(mesh.smoothing) for mesh in meshes)]
+    groups = [
+        _moved(mesh.smoothing, start) for mesh, start in zip(meshes, group_starts, strict=False)
+    ]
+    smoothing = _in_one(groups, meshes, -1)
     fields = {
         "points": points,
         "owners": owners.repeat_interleave(torch.tensor([len(m.vertices) for m in meshes])),
         "faces": torch.cat([mesh.faces + vertex for mesh, vertex, _ in starts]),
         "edges": torch.cat(edges),
-        "smoothing": owners.new_zeros(0, 3),
-        "uv": points.new_zeros(0, 3, 2),
-        "tile": owners.new_zeros(0),
-        "tiles": owners.new_zeros(0, 4),
+        "smoothing": smoothing[: _up_to_last(smoothing >= 0)],
+        "uv": _in_one([mesh.uv for mesh in meshes], meshes, 0)[:painted],
+        "tile": tile[:painted],
+        "tiles": tiles.to(device),
         "face_colours": torch.cat([mesh.colours for mesh in meshes]),
         "classes": owners.new_tensor(classes),
         "gloss": points.new_zeros(count),
@@ -99,7 +110,7 @@ def _scene(meshes: Sequence[Mesh], classes: Sequence[int]) -> Scene:
         "scale": points.new_ones(count),
         "vertices": torch.zeros_like(points),
         "colour": points.new_ones(count, 3),
-        "texture": points.new_zeros(3, 0, 0),
+        "texture": texture.to(points),
         "light": points.new_tensor((0, 1, 0, 0, 0, 0)),
         "lamps": points.new_zeros(0, 6),
         "environment": uniform_environment(points.new_ones(1, 3))[0],
@@ -111,5 +122,32 @@ def _scene(meshes: Sequence[Mesh], classes: Sequence[int]) -> Scene:
 
 
 def _edges(edges: Tensor, vertex: int, face: int) -> Tensor:
-    moved = edges + edges.new_tensor((vertex, vertex, face, face))
-    return torch.where(edges < 0, edges, moved)
+    return _moved(edges, edges.new_tensor((vertex, vertex, face, face)))
+
+
+def _moved(numbers: Tensor, start: Tensor | int) -> Tensor:
+    return torch.where(numbers < 0, numbers, numbers + start)
+
+
+def _renumbered(numbers: Tensor, new: Sequence[int]) -> Tensor:
+    """Replace each number but -1 by a new one."""
+    return numbers.new_tensor((*new, -1))[numbers]
+
+
+def _count(numbers: Tensor) -> int:
+    return int(numbers.max()) + 1 if numbers.numel() else 0
+
+
+def _in_one(values: Sequence[Tensor], meshes: Sequence[Mesh], padding: Number) -> Tensor:
+    """Join rows of the first faces of each mesh, with rows of `padding` for the faces beyond."""
+    rows = []
+    for value, mesh in zip(values, meshes, strict=True):
+        empty = value.new_full((len(mesh.faces) - len(value), *value.shape[1:]), padding)
+        rows += [value, empty]
+    return torch.cat(rows)
+
+
+def _up_to_last(wanted: Tensor) -> int:
+    """Return how many rows there are up to the last in which something is wanted."""
+    rows = wanted.flatten(1).any(dim=1) if wanted.ndim > 1 else wanted
+    return _count(rows.nonzero())

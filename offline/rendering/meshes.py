@@ -1,50 +1,73 @@
-"""Triangle meshes: checked, with their edges, read from files or built by `procedural`."""
+"""Triangle meshes: checked, with their edges, read by `mesh_files` or built by `procedural`."""
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import trimesh
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from guard.errors import BadInput
 
-__all__ = ["Mesh", "load_mesh", "merged"]
-
-FORMATS = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl")
+__all__ = ["Mesh", "merged", "places"]
 
 
 @dataclass(frozen=True)
 class Mesh:
     """One triangle mesh, y up; faces that meet share vertices, so that edges can be told.
 
+    Pictures and smooth shading are optional. `uv`, `tile` and `smoothing` are of the first faces;
+    faces beyond their ends are without a picture, and flat.
+
     Raises:
-        BadInput: there is no face, a vertex or colour is not finite, a face names no vertex.
+        BadInput: there is no face, a number is not finite, a colour is outside [0, 1], a face names
+            a vertex, or a picture, that there is none of, or lengths do not agree.
     """
 
     name: str
     vertices: Float[Tensor, "vertex 3"]
     faces: Int64[Tensor, "face 3"]
     colours: Float[Tensor, "face 3"]
-    """RGB in [0, 1], one per face."""
+    """RGB in [0, 1], one per face; a factor on the picture where there is one."""
+    uv: Float[Tensor, "painted 3 2"] = field(default_factory=lambda: torch.zeros(0, 3, 2))
+    """The place of each corner in its picture, (0, 0) the lower left; pictures repeat."""
+    tile: Int64[Tensor, " painted"] = field(default_factory=lambda: torch.zeros(0).long())
+    """Which of `pictures` a face shows; -1: none."""
+    pictures: tuple[Float[Tensor, "3 _ _"], ...] = ()
+    """RGB in [0, 1], the first row on top; values as stored in files, without any gamma taken."""
+    smoothing: Int64[Tensor, "smooth 3"] = field(
+        default_factory=lambda: torch.zeros(0, 3, dtype=torch.int64)
+    )
+    """The group of each corner, from 0, in which the normals of faces are averaged; -1 is flat."""
 
     def __post_init__(self) -> None:
-        if len(self.faces) == 0:
+        count = len(self.faces)
+        if count == 0:
             raise BadInput(f"mesh {self.name!r} has no faces; at least one is wanted")
-        for what, values in (("vertices", self.vertices), ("colours", self.colours)):
-            bad = int((~values.isfinite()).any(dim=1).sum())
+        for what in ("vertices", "colours", "uv"):
+            values: Tensor = getattr(self, what)
+            bad = int((~values.isfinite()).flatten(1).any(dim=1).sum())
             if bad:
                 raise BadInput(f"mesh {self.name!r}: {bad} {what} are NaN or infinite")
-        low, high = int(self.faces.min()), int(self.faces.max())
-        if low < 0 or high >= len(self.vertices):
-            raise BadInput(
-                f"mesh {self.name!r}: a face names vertex {low if low < 0 else high}, "
-                f"allowed are 0 to {len(self.vertices) - 1}"
-            )
+        for what, colours in (("colour", self.colours), *(("picture", p) for p in self.pictures)):
+            if not (colours.numel() and 0 <= float(colours.min()) <= float(colours.max()) <= 1):
+                raise BadInput(f"mesh {self.name!r}: a {what} is empty or outside [0, 1]")
+        self._expect("colours", len(self.colours), count, count)
+        self._expect("rows of tile", len(self.tile), len(self.uv), len(self.uv))
+        self._expect("rows of uv", len(self.uv), 0, count)
+        self._expect("rows of smoothing", len(self.smoothing), 0, count)
+        for what, numbers, least, most in (
+            ("face names vertex", self.faces, 0, len(self.vertices) - 1),
+            ("face shows picture", self.tile, -1, len(self.pictures) - 1),
+            ("corner is of smoothing group", self.smoothing, -1, 3 * count - 1),
+        ):
+            wrong = numbers[(numbers < least) | (numbers > most)]
+            if len(wrong):
+                raise BadInput(
+                    f"mesh {self.name!r}: a {what} {int(wrong[0])}, allowed are {least} to {most}"
+                )
 
     @cached_property
     def edges(self) -> Int64[Tensor, "edge 4"]:
@@ -71,46 +94,18 @@ class Mesh:
         low, high = self.vertices.amin(dim=0), self.vertices.amax(dim=0)
         centred = self.vertices - (low + high) / 2
         radius = centred.norm(dim=1).amax().clamp_min(1e-12)
-        return Mesh(self.name, centred / radius, self.faces, self.colours)
+        return dataclasses.replace(self, vertices=centred / radius)
 
-
-def load_mesh(path: Path) -> Mesh:
-    """Read an OBJ, GLB, glTF, PLY, OFF or STL file, centred and scaled into the unit sphere.
-
-    A file of several parts becomes one mesh. Materials, textures and vertex colours become one
-    colour per face (the mean over it); vertices at the same place are merged.
-
-    Raises:
-        BadInput: the file is missing, of another format, damaged, or holds no usable mesh.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise BadInput(f"{path}: not a mesh file; allowed are {', '.join(FORMATS)}")
-    if not path.is_file():
-        raise BadInput(f"{path}: cannot be read: there is no such file")
-    try:
-        loaded = trimesh.load_scene(path)
-        parts = [part for part in loaded.dump() if isinstance(part, trimesh.Trimesh)]
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # trimesh raises whatever its parsers raise
-        raise BadInput(f"{path}: not a mesh: {type(error).__name__}: {error}") from None
-    parts = [part for part in parts if len(part.faces)]
-    if not parts:
-        raise BadInput(f"mesh {str(path)!r} has no faces; at least one is wanted")
-    colours = np.concatenate([_face_colours(part) for part in parts])
-    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)])
-    vertices = np.concatenate([part.vertices for part in parts])
-    return merged(str(path), vertices, faces, colours).normalised()
+    def _expect(self, what: str, length: int, least: int, most: int) -> None:
+        if not least <= length <= most:
+            wanted = f"{most}" if least == most else f"{least} to {most}"
+            raise BadInput(f"mesh {self.name!r} has {length} {what}; {wanted} are wanted")
 
 
 def merged(name: str, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarray) -> Mesh:
     """Build a mesh from arrays; vertices at the same place (to 1e-6 of the size) become one."""
-    size = max(float(np.ptp(vertices, axis=0).max()), 1e-12)
-    _, kept, index = np.unique(
-        np.round(vertices / (size * 1e-6)), axis=0, return_index=True, return_inverse=True
-    )
-    faces = index.reshape(-1)[faces]
+    kept, index = places(vertices)
+    faces = index[faces]
     corners = np.sort(faces, axis=1)
     solid = (corners[:, 0] != corners[:, 1]) & (corners[:, 1] != corners[:, 2])
     return Mesh(
@@ -121,17 +116,15 @@ def merged(name: str, vertices: np.ndarray, faces: np.ndarray, colours: np.ndarr
     )
 
 
-def _face_colours(part: trimesh.Trimesh) -> np.ndarray:
-    visual: Any = part.visual  # colours, or a material with or without a picture, by `kind`
-    if visual.kind == "texture":
-        material = visual.material
-        picture = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
-        painted = picture is not None and visual.uv is not None
-        if painted:  # the colours at the three corners, which is all that a palette holds
-            colours = visual.to_color().vertex_colors[part.faces].mean(axis=1)
-        else:
-            colours = material.main_color
-    else:
-        colours = visual.face_colors
-    colours = np.asarray(colours, dtype=np.float64)[..., :3] / 255
-    return np.broadcast_to(colours, (len(part.faces), 3))
+def places(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the vertices [v, 3] that share a place, to 1e-6 of the size, which must be finite.
+
+    Returns:
+        One vertex number of each place, and for each vertex the number of its place.
+    """
+    size = max(float(np.ptp(vertices, axis=0).max()), 1e-12)
+    steps = np.round(vertices / (size * 1e-6)).astype(np.int64)
+    steps -= steps.min(axis=0)  # now 20 bits each, so that a place is one number
+    code = (steps[:, 0] << 42) | (steps[:, 1] << 21) | steps[:, 2]
+    _, kept, index = np.unique(code, return_index=True, return_inverse=True)
+    return kept, index.reshape(-1)

@@ -18,6 +18,9 @@ class Squares:
     def render(self, scene):
         return scene.translation.square()[:, 0, :, None, None]
 
+    def radiance(self, scene):
+        return self.render(scene)
+
     def coverage(self, scene):
         return scene.translation[:, 0, 2]
 
