@@ -14,8 +14,15 @@ __all__ = ["Renderer"]
 class Renderer(Protocol):
     """Makes images of scenes, differentiable in every scene parameter."""
 
+    def radiance(self, scene: Scene) -> Float[Tensor, "batch 3 height width"]:
+        """Return the linear light of each pixel, 0 or more: 1 is a white surface in light of 1.
+
+        Of the dtype and on the device of the scene. This is what a model of a camera starts from.
+        """
+        ...
+
     def render(self, scene: Scene) -> Float[Tensor, "batch 3 height width"]:
-        """Return RGB images in [0, 1], of the dtype and on the device of the scene."""
+        """Return RGB images: `radiance`, clamped to [0, 1]."""
         ...
 
     def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:

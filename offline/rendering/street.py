@@ -36,7 +36,6 @@ class StreetSettings(Settings):
     """What streets are drawn from; lengths in metres.
 
     Attributes:
-        size: height and width of the images, in pixels, which the background is made for.
         hour: solar time.
         weather: one of these for each scene.
         subjects: one of these classes is each scene's first object.
@@ -48,7 +47,6 @@ class StreetSettings(Settings):
         models: a folder of CLASS/MESH to draw objects from, instead of procedural ones.
     """
 
-    size: tuple[int, int] = (360, 640)
     hour: Range = (6.0, 20.0)
     weather: tuple[WeatherName, ...] = Field(("clear", "cloudy", "hazy", "overcast"), min_length=1)
     subjects: tuple[str, ...] = Field(
@@ -83,27 +81,34 @@ class Standing(NamedTuple):
 def sample_streets(
     count: int,
     generator: torch.Generator,
+    size: tuple[int, int],
     settings: StreetSettings | None = None,
     models: StreetModels | None = None,
 ) -> Scene:
-    """Draw streets, each with its subject first; all is drawn from the generator, on the CPU.
+    """Draw streets, each with its subject first, for images of `size` (height, width) in pixels.
 
     The camera looks down the road, along -z, from a driver's or a passer-by's height. Nothing
     overlaps: what drives or is parked has its own part of its lane. Street lamps are on in the
     dark. `StreetModels.classes` names the numbers in `Scene.classes`; the sky is no object.
+    Everything is drawn from the generator, on the CPU.
 
     Raises:
         BadInput: a subject cannot be in a street, or the folder of models has none.
     """
     settings = settings or StreetSettings()
     models = models or StreetModels(settings.models)
-    return concatenate([_street(generator, settings, models) for _ in range(count)])
+    return concatenate([_street(generator, size, settings, models) for _ in range(count)])
 
 
-def _street(generator: torch.Generator, settings: StreetSettings, models: StreetModels) -> Scene:
+def _street(
+    generator: torch.Generator,
+    size: tuple[int, int],
+    settings: StreetSettings,
+    models: StreetModels,
+) -> Scene:
     draw = Draw(generator)
     camera = _camera(draw, settings)
-    subject = _subject(draw, generator, settings, models, camera)
+    subject = _subject(draw, generator, size, settings, models, camera)
     things = [subject, Standing("road", carriageway(draw, HALF, LANE, settings.length), 0, 0)]
     things.append(Standing("pavement", pavement(draw, HALF, PAVEMENT, settings.length), 0, 0))
     things += _traffic(draw, generator, settings, models, subject)
@@ -128,7 +133,7 @@ def _street(generator: torch.Generator, settings: StreetSettings, models: Street
         lamps=lamps[None, : len(lamps) if float(day.darkness) > 1e-3 else 0],
         environment=day.environment,
         fog=day.fog,
-        background=sky_image(day.sky, camera, *settings.size).clamp(0, 1),
+        background=sky_image(day.sky, camera, *size).clamp(0, 1),
     )
 
 
@@ -152,6 +157,7 @@ def _camera(draw: Draw, settings: StreetSettings) -> Tensor:
 def _subject(
     draw: Draw,
     generator: torch.Generator,
+    size: tuple[int, int],
     settings: StreetSettings,
     models: StreetModels,
     camera: Tensor,
@@ -168,8 +174,7 @@ def _subject(
     # As far as it takes to see all of it.
     away, azimuth, elevation = camera[:3].tolist()
     eye = float(camera[5]) + away * math.cos(elevation) * math.sin(azimuth)
-    height, width = settings.size
-    most = math.atan(math.tan(float(camera[3]) / 2) * width / height)
+    most = math.atan(math.tan(float(camera[3]) / 2) * size[1] / size[0])
     wide = 1.6
     distance = draw.between(*settings.distance)
     while max(abs(math.atan2(x + w - eye, distance) + azimuth) for w in (-wide, wide)) > most:

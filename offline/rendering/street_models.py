@@ -57,17 +57,25 @@ class StreetModels:
         """Return those of some names that there are meshes of."""
         return [name for name in names if name in self.objects]
 
+    def check(self, name: str) -> None:
+        """Make sure that there are meshes of a class, and that it can be in a street.
+
+        Raises:
+            BadInput: there is none.
+        """
+        allowed = self.available(tuple(SIZES))
+        if name not in allowed:
+            raise BadInput(f"no {name!r} for a street{nearest(name, allowed)}")
+
     def draw(self, name: str, generator: torch.Generator) -> tuple[Mesh, float]:
         """Draw a mesh of a class, and by what it is scaled to metres.
 
         Its colours, which are those of a picture, become reflectances.
 
         Raises:
-            BadInput: no such class can be in a street, or there is no mesh of it.
+            BadInput: as `check`.
         """
-        allowed = self.available(tuple(SIZES))
-        if name not in allowed:
-            raise BadInput(f"no {name!r} for a street{nearest(name, allowed)}")
+        self.check(name)
         if name in self._files:
             files = self._files[name]
             mesh = _read(files[int(torch.randint(len(files), (), generator=generator))])
