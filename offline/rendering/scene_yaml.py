@@ -89,7 +89,7 @@ class SceneFile:
                 [WEATHERS[weather] if isinstance(weather, str) else weather],
                 torch.tensor([math.radians(given.daylight.heading)]),
             )
-            sky = sky_image(day.sky, scene.camera, *given.size).clamp(0, 1)
+            sky = sky_image(day.sky, scene.camera, *given.size)
             return dataclasses.replace(
                 scene, light=day.light, environment=day.environment, fog=day.fog, background=sky
             )

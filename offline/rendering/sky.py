@@ -75,7 +75,7 @@ def sky_radiance(
     # (exp(-a) - exp(-b)) / (b - a) by the mean of a and b, which is finite where they are equal
     middle, half = depth * (there + here) / 2, depth * (there - here) / 2
     once = (-middle).exp() * _sinhc(half) * depth * here * phase / 4
-    often = air * 3 + aerosol * 0.4  # aerosol throws most of its light forward
+    often = air * 4 + aerosol * 0.4  # aerosol throws most of its light forward
     absorbed = (-directions.new_tensor(OZONE) * there.clamp_max(12)).exp()
     clear = sky.sunlight[:, None] * absorbed * once * often.exp()
     grey = sky.overcast[:, None] * (1 + 2 * height) / 3
@@ -88,8 +88,9 @@ def sky_image(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the background that a camera sees: sky with the sun, and ground to the horizon.
 
-    Fog lies over both and hides the horizon, so that what is far away fades into the picture. The
-    radiance is not clamped.
+    Fog lies over both and hides the horizon, so that what is far away fades into the picture. It is
+    radiance up to 1/2; above, it is compressed to stay below 1, so that the sky about the sun does
+    not become a white patch.
     """
     y, x = torch.meshgrid(
         torch.arange(height, device=camera.device, dtype=camera.dtype),
@@ -110,7 +111,9 @@ def sky_image(
     distance = torch.where(level > 0, FOG_LAYER, eye) / level.abs().clamp_min(1e-6)
     clear = (-sky.fog[:, None, :1] * distance).exp()
     hazy = sky.fog[:, None, 1:] + clear * (seen - sky.fog[:, None, 1:])
-    return hazy.mT.reshape(len(camera), 3, height, width)
+    bright = 1 - 0.5 * (1 - 2 * hazy.clamp_min(0.5)).exp()
+    picture = torch.where(hazy < 0.5, hazy, bright)
+    return picture.mT.reshape(len(camera), 3, height, width)
 
 
 def air_mass(sine: Float[Tensor, "*item"]) -> Float[Tensor, "*item"]:

@@ -52,10 +52,10 @@ class StreetSettings(Settings):
     subjects: tuple[str, ...] = Field(
         ("car", "bus", "motorcycle", "bench", "trashcan", "mailbox"), min_length=1
     )
-    distance: Range = (8.0, 16.0)
+    distance: Range = (6.0, 13.0)
     view: Literal["driver", "roadside", "either"] = "either"
     field_of_view: Range = (38.0, 46.0)
-    vehicles: int = Field(7, ge=0, le=30)
+    vehicles: int = Field(12, ge=0, le=30)
     length: float = Field(110.0, ge=40, le=400)
     models: Path | None = None
 
@@ -133,7 +133,7 @@ def _street(
         lamps=lamps[None, : len(lamps) if float(day.darkness) > 1e-3 else 0],
         environment=day.environment,
         fog=day.fog,
-        background=sky_image(day.sky, camera, *size).clamp(0, 1),
+        background=sky_image(day.sky, camera, *size),
     )
 
 
@@ -208,7 +208,7 @@ def _traffic(
         mesh, scale = models.draw(name, generator)
         side = 1 if draw.chance(0.5) else -1
         x = side * (HALF - CAR if parked else LANE / 2)
-        turn, z = 90.0 * side, -draw.between(6, settings.length * 0.8)
+        turn, z = 90.0 * side, -draw.between(5, settings.length * 0.7)
         reach = _length(mesh, turn) * scale / 2 + (0.6 if parked else 3)
         if all(z + reach < low or z - reach > high for low, high in taken[x]):
             taken[x].append((z - reach, z + reach))

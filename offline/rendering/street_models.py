@@ -83,7 +83,7 @@ class StreetModels:
             mesh = procedural_mesh(name, generator)
         axis, size = SIZES[name]
         extent = mesh.vertices[:, axis].amax() - mesh.vertices[:, axis].amin()
-        mesh = dataclasses.replace(mesh, colours=mesh.colours.clamp(0, 1) ** 2.2)
+        mesh = dataclasses.replace(mesh, colours=mesh.colours.clamp(0, 1) ** 1.8)
         return mesh, size / max(float(extent), 1e-6)
 
 

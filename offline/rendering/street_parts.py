@@ -103,11 +103,11 @@ def house(draw: Draw, front: Number, deep: Number, storeys: int) -> Mesh:
         parts.append(_patch([(x, 0, 0), (x, 0, -deep), (x, height, -deep), (x, height, 0)], wall))
     tiles = (draw.between(0.16, 0.3), draw.between(0.07, 0.11), 0.06)
     over = 0.35
-    ledge = box((front + over, 0.25, deep + over), (0, height + 0.12, -deep / 2), trim)
+    ledge = box((front, 0.25, deep + over), (0, height + 0.12, -deep / 2), trim)
     parts.append(ledge)
     if pitched:
         rise = min(deep, 9.0) * draw.between(0.3, 0.45)
-        half, low = front / 2 + over / 2, height + 0.25
+        half, low = front / 2, height + 0.25
         ridge = [(x, low + rise, -deep / 2) for x in (-half, half)]
         eaves = [[(x, low, z) for x in (-half, half)] for z in (over / 2, -deep - over / 2)]
         for row in eaves:
@@ -176,7 +176,8 @@ def _facade(
     sills = [ground + storey * i + 0.85 for i in range(storeys - 1)]
     low = (0.35, ground - 0.7) if shop else (1.0, 1.0 + tall)
     rows = [low, *((sill, sill + tall) for sill in sills)]
-    y = np.concatenate([[0.0, 0.3, ground + storey * (storeys - 1)],
+    ledge = (ground - 0.15, ground + 0.15)
+    y = np.concatenate([[0.0, 0.3, *ledge, ground + storey * (storeys - 1)],
                         *([a, a + frame, b - frame, b] for a, b in rows)])  # fmt: skip
     band = draw.chance(0.5)
     below = tuple(0.7 * value for value in wall)
@@ -190,7 +191,7 @@ def _facade(
         shade = _jitter(draw, len(cells), 0.02)[:, None] * wall
         shade[up < 0.3] = below
         if band:
-            shade[(up > ground - 0.6) & (up < ground + 0.1) & ~in_row] = trim
+            shade[(up > ledge[0]) & (up < ledge[1])] = trim
         shade[in_row & in_column] = trim
         shade[in_pane & in_glass] = glass
         return shade
