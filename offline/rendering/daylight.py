@@ -78,8 +78,8 @@ def daylight(
     The sun: sin h = sin φ sin δ + cos φ cos δ cos(15° (hour - 12)). The environment is the sky's
     radiance, and the ground's, projected by a product quadrature (Gauss in height), so light and
     picture agree. Clouds leave a quarter of the light (Kasten and Czeplak, 1980). The camera
-    adapts: all light is multiplied by (0.75 / level)^0.7, where level is what a surface gets that the sun meets at 60°.
-    Differentiable in hour and heading.
+    adapts: all light is multiplied by (0.75 / level)^0.7, where level is what a surface gets that
+    the sun meets at 60°. Differentiable in hour and heading.
 
     Args:
         hour: 12 is noon.

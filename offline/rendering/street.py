@@ -13,6 +13,7 @@ from torch import Tensor
 from guard.settings import Settings
 from offline.rendering.composing import compose
 from offline.rendering.daylight import WEATHERS, WeatherName, daylight
+from offline.rendering.houses import house
 from offline.rendering.meshes import Mesh
 from offline.rendering.procedural.parts import Draw
 from offline.rendering.sampling import Range
@@ -23,7 +24,6 @@ from offline.rendering.street_parts import (
     KERB,
     LAMP_HEIGHT,
     carriageway,
-    house,
     pavement,
     street_lamp,
     tree,

@@ -39,9 +39,7 @@ def test_the_curve_of_srgb_has_its_known_values(device: torch.device) -> None:
         (ImageFormation(exposure=-1), 1.055 * 0.1 ** (1 / 2.4) - 0.055),
     ],
 )
-def test_exposure_and_curve(
-    settings: ImageFormation, wanted: float, device: torch.device
-) -> None:
+def test_exposure_and_curve(settings: ImageFormation, wanted: float, device: torch.device) -> None:
     camera = Photographed(Rasterizer(8, 8, 1), settings)
     assert isinstance(camera, Renderer)
     image = camera.render(empty(0.2, device))

@@ -126,9 +126,7 @@ def test_an_object_out_of_view_is_a_warning_with_its_number(
          r"ships\.yaml:11: background: .*not a picture"),
     ],
 )  # fmt: skip
-def test_mistakes_are_named_with_their_line(
-    ships: Path, old: str, new: str, wanted: str
-) -> None:
+def test_mistakes_are_named_with_their_line(ships: Path, old: str, new: str, wanted: str) -> None:
     ships.write_text(SHIPS.replace(old, new))
     with pytest.raises(BadInput, match=wanted):
         render_file(ships, ships.parent / "out")

@@ -105,7 +105,7 @@ def test_models_come_from_a_folder_and_are_named(tmp_path: Path) -> None:
     assert models.objects == ("car", "truck")
     scene = sample_streets(1, torch.Generator().manual_seed(0), SIZE, settings)
     assert models.classes[int(scene.classes[0, 0])] == "truck"
-    kind, low, high = boxes(scene)[0]
+    _, low, high = boxes(scene)[0]
     assert (high - low).tolist() == pytest.approx([7.5 / 2, 7.5 / 4, 7.5], rel=1e-3)
     with pytest.raises(BadInput, match="no 'bench' for a street; there are: car, truck"):
         models.check("bench")
