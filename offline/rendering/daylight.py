@@ -64,7 +64,7 @@ LATITUDE, DECLINATION = math.radians(48), math.radians(12)  # late April in cent
 SUN = 1.2  # outside of the air; a white wall in the sun of noon is about 1
 TOWN = (0.0006, 0.0008, 0.0014)  # radiance of a town's sky by night
 ALBEDO = (0.15, 0.155, 0.12)  # of the ground far around
-KEY, DARKEST = 0.75, 0.006  # light that a camera does not brighten, and the least it adapts to
+KEY, DARKEST = 0.9, 0.006  # light that a camera does not brighten, and the least it adapts to
 ADAPTATION = 0.7
 
 
@@ -78,7 +78,7 @@ def daylight(
     The sun: sin h = sin φ sin δ + cos φ cos δ cos(15° (hour - 12)). The environment is the sky's
     radiance, and the ground's, projected by a product quadrature (Gauss in height), so light and
     picture agree. Clouds leave a quarter of the light (Kasten and Czeplak, 1980). The camera
-    adapts: all light is multiplied by (0.75 / level)^0.7, where level is what a surface gets that
+    adapts: all light is multiplied by (0.9 / level)^0.7, where level is what a surface gets that
     the sun meets at 60°. Differentiable in hour and heading.
 
     Args:
@@ -108,7 +108,9 @@ def daylight(
     direct = sunlight_through_air(sky) * (degrees / 0.6 + 0.5).clamp(0, 1)
     falling = direct * sun[:, 1:2].relu() + (clear * cosine).sum(1)
     # Moon and Spencer's sky gives 7/9 of what one as bright as its zenith all over would.
-    zenith = falling.mean(1, keepdim=True) * hour.new_tensor((0.97, 1.0, 1.04)) * (0.25 * 9 / 7)
+    # Between clouds they are lit from the side as well, and brighter.
+    share = (0.25 + 0.5 * (1 - clouds)) * 9 / 7
+    zenith = falling.mean(1, keepdim=True) * hour.new_tensor((0.97, 1.0, 1.04)) * share
     sky = sky._replace(overcast=zenith, clouds=clouds, night=hour.new_tensor(TOWN).expand_as(sun))
     direct = direct * (1 - clouds)
 

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 from guard.settings import Settings
 from offline.rendering.daylight import Weather, WeatherName
 from offline.rendering.image_formation import ImageFormation
-from offline.rendering.street import StreetSettings
+from offline.rendering.street_settings import StreetSettings
 
 __all__ = [
     "CameraSettings",
