@@ -28,7 +28,7 @@ from offline.rendering.street_traffic import Standing, draw_subject, draw_traffi
 
 __all__ = ["sample_streets"]
 
-LAMP_LIGHT = (13.0, 9.2, 5.2)
+LAMP_LIGHT = (17.0, 12.0, 6.8)
 LAMPS = 8  # lights of lamps further away are left out
 
 
