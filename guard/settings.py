@@ -67,9 +67,9 @@ def parse_settings(
 
 
 def where(path: Path, key: str) -> str:
-    """Say where a key was named: `recipe.yaml:7: fit.layers`."""
+    """Say where a key was named: `recipe.yaml:7: fit.layers`; a list's item by its number."""
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    parts: list[int | str] = list(key.split("."))
+    parts = [int(part) if part.isdecimal() else part for part in key.split(".")]
     return f"{path}:{_line_of(node, parts)}: {key}"
 
 

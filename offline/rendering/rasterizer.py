@@ -85,6 +85,10 @@ class Rasterizer:
         )
         return fine.mean(dim=(2, 4)).permute(0, 3, 1, 2).contiguous()
 
+    def radiance(self, scene: Scene) -> Float[Tensor, "batch 3 height width"]:
+        """Return the linear light of each pixel."""
+        return self.render(scene)
+
     @torch.no_grad()
     def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
         """Return the fraction of samples in [0, 1] that show the subject; 0: it is out of view."""

@@ -1,0 +1,183 @@
+"""A folder of rendered images with their ground truth, written a few images at a time."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+from numpy import ndarray
+from PIL import Image
+
+from guard.errors import BadInput, nearest
+from guard.progress import CONSOLE, track
+from guard.settings import where
+from guard.storage import replace_directory
+from offline.rendering.ground_truth import Annotations, annotate
+from offline.rendering.image_formation import Photographed
+from offline.rendering.renderer import Renderer
+from offline.rendering.scene_settings import SceneSettings
+from offline.rendering.scene_yaml import SceneFile, load_scene_file
+
+__all__ = ["RENDERERS", "palette", "render_file", "run_lengths"]
+
+RENDERERS = {"rasterizer": "offline.rendering.rasterizer:Rasterizer"}
+"""Each is made from height, width and samples."""
+SAMPLES_AT_ONCE = 1 << 20  # of a batch of images, which bounds the memory
+FOLDERS = ("images", "masks", "instances", "depth")
+
+
+def render_file(path: Path, folder: Path, count: int | None = None) -> None:
+    """Render a scene file into a new folder, which is there whole or not at all.
+
+    Images are images/N.png; annotations.json is in COCO's format, boxes and masks of visible
+    pixels, with the share of each object that is visible; masks/N.png has class numbers + 1 as a
+    palette's, 0 the background; instances/N.png (16 bits) object numbers + 1; depth/N.npy the
+    distance along the view, infinite where there is no object. An object that is out of view is
+    warned of; with `street`, the subject alone.
+
+    Args:
+        path: the scene file.
+        folder: new, or empty.
+        count: how many images, instead of what the file says.
+
+    Raises:
+        BadInput: a mistake in the file, the folder is not empty, or more images than differ.
+    """
+    file = load_scene_file(path)
+    count = file.settings.count if count is None else count
+    if count > 1 and not file.varies:
+        raise BadInput(f"{path}: nothing in it is random: its {count} images would be the same")
+    if len(file.classes) > 255:
+        raise BadInput(f"{path}: {len(file.classes)} classes; a mask has room for 255")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BadInput(f"{folder}: is not an empty folder; name a new one")
+    renderer = _renderer(path, file.settings)
+    height, width = file.settings.size
+    at_once = max(1, SAMPLES_AT_ONCE // (height * width * file.settings.samples**2))
+    digits = max(4, len(str(count - 1)))
+    starts = range(0, count, at_once)
+    with replace_directory(folder) as partial:
+        for name in FOLDERS:
+            (partial / name).mkdir()
+        with _coco(partial / "annotations.json", file.classes) as coco:
+            for first in track(starts, f"Rendering {count} images", len(starts)):
+                scenes = file.scenes(first, min(at_once, count - first))
+                images = _photograph(renderer, file.settings, first, scenes)
+                truth = annotate(scenes, height, width)
+                _warn(truth, first, file)
+                for i, image in enumerate(images):
+                    name = f"{first + i:0{digits}d}"
+                    _write(partial, name, image, truth, i, len(file.classes))
+                    coco.add(first + i, f"images/{name}.png", truth, i)
+
+
+def run_lengths(mask: Bool[ndarray, "height width"]) -> list[int]:
+    """Return COCO's run lengths of a mask: by columns, the first run is of zeros."""
+    flat = np.concatenate(([False], mask.reshape(-1, order="F"), [False]))
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    edges = np.concatenate(([0], changes, [mask.size]))
+    runs: list[int] = np.diff(edges).tolist()
+    return runs[:-1] if runs[-1] == 0 else runs
+
+
+def palette(classes: int) -> list[int]:
+    """Return RGB, flat, of the background and the classes: the colours of PASCAL VOC's masks."""
+    colours = []
+    for number in range(classes + 1):
+        rgb = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                rgb[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+        colours += rgb
+    return colours
+
+
+class _Coco:
+    """annotations.json while it is written: annotations go to the file at once."""
+
+    def __init__(self, file: TextIO, classes: tuple[str, ...]) -> None:
+        self._file, self._images, self._count = file, list[dict[str, Any]](), 0
+        categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
+        file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
+
+    def add(self, number: int, name: str, truth: Annotations, i: int) -> None:
+        """Write what is seen in image `i` of a batch, which is image `number` of all."""
+        height, width = truth.instances.shape[1:]
+        self._images.append(
+            {"id": number, "file_name": name, "height": height, "width": width,
+             "subject": int(truth.label[i]) + 1}
+        )  # fmt: skip
+        instances = truth.instances[i].cpu().numpy()
+        segmentation = truth.segmentation[i].cpu().numpy()
+        boxes, visible = truth.boxes[i].tolist(), truth.visible[i].tolist()
+        for number_of, (x0, y0, x1, y1) in enumerate(boxes):
+            mask = instances == number_of
+            if not mask.any():
+                continue
+            self._count += 1
+            written = {
+                "id": self._count, "image_id": number, "object": number_of,
+                "category_id": int(segmentation[mask][0]) + 1,
+                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": int(mask.sum()), "iscrowd": 0,
+                "visible": round(visible[number_of], 4),
+                "segmentation": {"size": [height, width], "counts": run_lengths(mask)},
+            }  # fmt: skip
+            self._file.write((",\n" if self._count > 1 else "\n") + json.dumps(written))
+
+    def end(self) -> None:
+        """Write the list of images."""
+        self._file.write(f'],\n"images": {json.dumps(self._images)}}}\n')
+
+
+@contextmanager
+def _coco(path: Path, classes: tuple[str, ...]) -> Iterator[_Coco]:
+    with path.open("w", encoding="utf-8") as file:
+        coco = _Coco(file, classes)
+        yield coco
+        coco.end()
+
+
+def _renderer(path: Path, settings: SceneSettings) -> Renderer:
+    if settings.renderer not in RENDERERS:
+        line = where(path, "renderer")
+        raise BadInput(f"{line}: {settings.renderer!r}{nearest(settings.renderer, RENDERERS)}")
+    module, name = RENDERERS[settings.renderer].split(":")
+    made: Renderer = getattr(import_module(module), name)(*settings.size, settings.samples)
+    return made
+
+
+@torch.no_grad()
+def _photograph(renderer: Renderer, settings: SceneSettings, first: int, scenes: Any) -> ndarray:
+    """Return uint8 [image, height, width, 3]; each image's noise follows from its own number."""
+    if settings.image_formation is not None:
+        seed = settings.seed * 1_000_000_007 + first
+        renderer = Photographed(renderer, settings.image_formation, seed)
+    pixels = renderer.render(scenes).mul(255).round().to(torch.uint8)
+    return pixels.permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _warn(truth: Annotations, first: int, file: SceneFile) -> None:
+    """Name the objects that no pixel shows."""
+    objects = len(file.settings.objects) or 1
+    for i, j in (truth.boxes[:, :objects, 0].isnan()).nonzero().tolist():
+        what = "its subject" if j == 0 else f"object {j}"
+        CONSOLE.print(
+            f"[yellow]warning:[/yellow] image {first + i}: {what} is out of view", highlight=False
+        )
+
+
+def _write(
+    folder: Path, name: str, image: ndarray, truth: Annotations, i: int, classes: int
+) -> None:
+    Image.fromarray(image).save(folder / "images" / f"{name}.png")
+    mask = Image.fromarray((truth.segmentation[i] + 1).to(torch.uint8).cpu().numpy())
+    mask.putpalette(palette(classes))
+    mask.save(folder / "masks" / f"{name}.png")
+    instances = (truth.instances[i] + 1).cpu().numpy().astype(np.uint16)
+    Image.fromarray(instances).save(folder / "instances" / f"{name}.png")
+    np.save(folder / "depth" / f"{name}.npy", truth.depth[i].float().cpu().numpy())
