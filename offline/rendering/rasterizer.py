@@ -11,6 +11,7 @@ from offline.rendering.antialias import blend, edge_crossings
 from offline.rendering.camera import to_camera, to_screen, to_world
 from offline.rendering.fragments import fragments
 from offline.rendering.intersections import plane_crossings
+from offline.rendering.outlines import outlines
 from offline.rendering.scene import Scene
 from offline.rendering.shading import shade
 from offline.rendering.visibility import visible_faces
@@ -24,8 +25,8 @@ class Rasterizer:
 
     What is seen is found without a gradient; shading (`shade`) and the places of silhouettes,
     creases and intersections (`antialias`) carry the gradients. The same scenes give the same
-    bits, however they are batched. Faces are flat and seen from both sides; a face that reaches
-    nearer to the camera's plane than 0.05 is left out.
+    bits, however they are batched. Faces are flat and seen from both sides; what of one is
+    nearer than 0.05 to the camera's plane is cut off.
     """
 
     height: int
@@ -59,11 +60,12 @@ class Rasterizer:
         planes = seen.normals / torch.where(seen.offsets == 0, 1, seen.offsets)
         table = torch.full_like(visible, -1)
         table.view(-1)[seen.number] = torch.arange(len(seen.number), device=table.device)
+        edges = outlines(screen, scene.faces, scene.edges, visible)
         borders = []
         for axis, stride in ((0, 1), (1, width)):
-            edges = edge_crossings(screen, scene.faces, scene.edges, visible, inverse, axis)
-            inner = plane_crossings(planes, seen.rays, table, visible, edges.pixel, axis)
-            borders += [(edges, stride), (inner, stride)]
+            outer = edge_crossings(edges, visible, inverse, axis)
+            inner = plane_crossings(planes, seen.rays, table, visible, outer.pixel, axis)
+            borders += [(outer, stride), (inner, stride)]
         fine = blend(colours, borders).view(
             -1, self.height, self.samples, self.width, self.samples, 3
         )
