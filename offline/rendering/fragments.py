@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from offline.rendering.camera import pixel_rays
-from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["Fragments", "fragments"]
@@ -60,10 +60,10 @@ def fragments(
     scene_of, y, x = (visible >= 0).nonzero(as_tuple=True)
     face = visible[scene_of, y, x]
     corners = scene.faces[scene_of, face] + scene_of[:, None] * positions.shape[1]
-    triangles = rows_of(corners, positions.reshape(-1, 3))
+    triangles = embedding(corners, positions.reshape(-1, 3))
     sides = triangles[:, 1:] - triangles[:, :1]
     normals = torch.cross(sides[:, 0], sides[:, 1], dim=1)
-    field = rows_of(scene_of, scene.camera[:, 3:4])[:, 0]
+    field = embedding(scene_of, scene.camera[:, 3:4])[:, 0]
     return Fragments(
         number=(scene_of * height + y) * width + x,
         scene=scene_of,

@@ -3,11 +3,10 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding, normalize
 
 from offline.rendering.camera import view_rotation
 from offline.rendering.fragments import Fragments
-from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["SHININESS", "shade"]
@@ -25,12 +24,12 @@ def shade(scene: Scene, seen: Fragments) -> Float[Tensor, "fragment 3"]:
     towards = (view_rotation(scene.camera) @ direction)[:, :, 0]
     ambient = scene.environment[:, 0] / (2 * torch.pi**0.5)
     terms = torch.cat((towards, scene.light[:, 3:], ambient), dim=1)
-    towards, light, ambient = rows_of(seen.scene, terms).split([3, 3, 3], dim=1)
+    towards, light, ambient = embedding(seen.scene, terms).split([3, 3, 3], dim=1)
     materials = torch.cat((scene.colour, scene.gloss[:, :, None]), dim=2).reshape(-1, 4)
     owner = seen.scene * scene.colour.shape[1] + seen.object
-    tint, gloss = rows_of(owner, materials).split([3, 1], dim=1)
+    tint, gloss = embedding(owner, materials).split([3, 1], dim=1)
     number = seen.scene * scene.faces.shape[1] + seen.face
-    base = rows_of(number, scene.face_colours.reshape(-1, 3))
+    base = embedding(number, scene.face_colours.reshape(-1, 3))
 
     view = -normalize(seen.rays, dim=1)
     normal = normalize(seen.normals, dim=1)

@@ -9,7 +9,7 @@ quartiles over rounds. A renderer that is not installed is named in `absent`.
 
 Equal noise: `error` is the RMS difference, at 128² and 5,000 faces, from the image of 16 x 16
 samples a pixel, with borders by analytic coverage. The Monte Carlo renderers get the fewest rays,
-of 1, 2 or 4 along each side of a pixel, that come as near as the rasterizer; where 4 x 4 do not,
+of 1 to 8 along each side of a pixel, that come as near as the rasterizer; where 8 x 8 do not,
 they get those, and are compared in their favour. `rasterizer_1` is the rasterizer of one sample a
 pixel; ratios are of the one of 2 x 2, which is its default.
 
@@ -40,7 +40,7 @@ __all__ = ["cells", "chosen_rays", "errors", "growth", "measure", "ratio"]
 
 SIZES, FACES, BATCHES, GPU_BATCHES = (64, 128, 224), (1000, 5000, 20000), (1, 16), (1, 16, 64, 256)
 MIDDLE = (128, 5000, 16)
-RAYS = (1, 2, 4)
+RAYS = (1, 2, 3, 4, 5, 6, 8)
 MONTE_CARLO = ("redner", "mitsuba")
 Cell = tuple[int, int, int]
 
