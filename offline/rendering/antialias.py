@@ -87,8 +87,12 @@ def blend(
         excess[:, 0] > 0, torch.stack((second, first)), torch.stack((first, second))
     )
     terms = excess.abs() * (rows_of(source, colours) - rows_of(target, colours))
-    change = sums_of(target, torch.cat((terms, excess.abs()), dim=1), len(colours))
-    return colours + change[:, :3] / change[:, 3:].clamp_min(1)
+    marks = torch.zeros(len(colours), dtype=torch.bool, device=target.device)
+    marks[target] = True
+    touched = marks.nonzero()[:, 0]
+    slot = (marks.cumsum(0) - 1).index_select(0, target)
+    change = sums_of(slot, torch.cat((terms, excess.abs()), dim=1), len(touched))
+    return colours.index_add(0, touched, change[:, :3] / change[:, 3:].clamp_min(1))
 
 
 def _find(

@@ -17,7 +17,8 @@ def rows_of(
     """
     if table.is_cuda:
         return torch.nn.functional.embedding(index, table)
-    return table.index_select(0, index.reshape(-1)).view(*index.shape, table.shape[1])
+    # By numbers of 64 bits: for those of 32 the sum takes a way that is four times as slow.
+    return table.index_select(0, index.reshape(-1).long()).view(*index.shape, table.shape[1])
 
 
 def sums_of(

@@ -66,10 +66,7 @@ class Rasterizer:
             outer = edge_crossings(edges, visible, inverse, axis)
             inner = plane_crossings(planes, seen.rays, table, visible, outer.pixel, axis)
             borders += [(outer, stride), (inner, stride)]
-        fine = blend(colours, borders).view(
-            -1, self.height, self.samples, self.width, self.samples, 3
-        )
-        return fine.mean(dim=(2, 4)).permute(0, 3, 1, 2).contiguous()
+        return self._averaged(blend(colours, borders))
 
     @torch.no_grad()
     def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
@@ -84,6 +81,12 @@ class Rasterizer:
 
     def _grid(self) -> tuple[int, int]:
         return self.height * self.samples, self.width * self.samples
+
+    def _averaged(self, fine: Float[Tensor, "sample 3"]) -> Float[Tensor, "batch 3 height width"]:
+        """Average the samples of each pixel; sums of slices are several times as fast as `mean`."""
+        rows = sum(fine.view(-1, self.samples, self.width * self.samples * 3).unbind(1))
+        columns = sum(rows.view(-1, self.height, self.width, self.samples, 3).unbind(3))
+        return (columns / self.samples**2).permute(0, 3, 1, 2).contiguous()
 
     def _background(self, scene: Scene) -> Float[Tensor, "sample 3"]:
         pixels = scene.background.clamp(0, 1).permute(0, 2, 3, 1)[:, :, None, :, None]

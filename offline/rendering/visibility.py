@@ -95,7 +95,8 @@ def _fullest(slot: Tensor, key: Tensor, slots: int) -> Tensor:
 
 def _fill(screen: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     batch, count = faces.shape[:2]
-    best = torch.full((batch * height * width,), -1, dtype=torch.int64, device=screen.device)
+    # Key of no face at 1 / depth 0: labels of faces are lower, by one and their number.
+    best = torch.full((batch * height * width,), _LAST, dtype=torch.int64, device=screen.device)
     number, corners = _faces_in_view(screen, faces)
     top, bottom = _range(corners[:, 1::3], height)
     left, right = _range(corners[:, 0::3], width)
@@ -103,15 +104,15 @@ def _fill(screen: Tensor, faces: Tensor, height: int, width: int) -> tuple[Tenso
     number, top, bottom = number[kept], top[kept], bottom[kept]
     work = ((bottom - top) * (right - left)[kept]).cumsum(0) // _PIXELS_AT_ONCE
     sizes = work.unique_consecutive(return_counts=True)[1].tolist()
-    whole = torch.stack((number // count * height + top, _LAST - number % count), dim=1)
+    whole = torch.stack((number // count * height + top, _LAST - 1 - number % count), dim=1)
     parts = zip(
         *(each.split(sizes) for each in (corners[kept], top, bottom - top, whole)), strict=True
     )
     for points, first, rows, labels in parts:
         _scan(points, first, rows, labels, width, best)
     shape = (batch, height, width)
-    face = torch.where(best < 0, -1, _LAST - (best & _LAST))
-    inverse = (best >> 32).clamp_min_(0).int().view(torch.float32).to(screen.dtype)
+    face = (_LAST - 1) - (best & _LAST)
+    inverse = (best >> 32).int().view(torch.float32).to(screen.dtype)
     return face.view(shape), inverse.view(shape)
 
 
