@@ -1,6 +1,7 @@
 """The renderers that are installed, by name, and what is said of those that are not."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 
 import torch
@@ -24,7 +25,7 @@ def installed(
 
     Args:
         samples: as the rasterizer's.
-        redner, mitsuba: samples of a pixel.
+        redner, mitsuba: rays along each side of a pixel.
         scene: any small one, to try them on.
     """
     makes: dict[str, Make] = {"rasterizer": lambda h, w: Rasterizer(h, w, samples)}
@@ -36,7 +37,7 @@ def installed(
         except (CornerguardError, ImportError, AttributeError) as error:
             absent[name] = f"not installed: {error}".splitlines()[0]
         else:
-            makes[name] = lambda h, w, kind=kind, count=count: kind(h, w, samples=count)
+            makes[name] = partial(kind, samples=count)
     return makes, absent
 
 

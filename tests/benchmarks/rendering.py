@@ -118,7 +118,7 @@ def chosen_rays(
         for name, error in errors(open_cases, scene, size).items():
             found[name][str(count)] = error
             makes[name], rays[name] = others[name], count
-    error = {**wanted, **{name: each for name, each in found.items() if each}}
+    error: dict[str, Any] = {**wanted, **{name: each for name, each in found.items() if each}}
     return makes, {"absent": absent, "rays_along_a_side": rays, "error": error}
 
 
