@@ -20,9 +20,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import embedding
 
-from offline.rendering.visibility import NEAR, cross, expand, strongest
+from offline.rendering.gathering import rows_of, sums_of
+from offline.rendering.outlines import Outlines
+from offline.rendering.visibility import cross, expand, winners
 
 __all__ = ["Crossings", "blend", "edge_crossings", "steepness"]
 
@@ -42,24 +43,21 @@ class Crossings(NamedTuple):
 
 
 def edge_crossings(
-    screen: Float[Tensor, "batch vertex 3"],
-    faces: Int64[Tensor, "batch face 3"],
-    edges: Int64[Tensor, "batch edge 4"],
+    outlines: Outlines,
     visible: Int64[Tensor, "batch height width"],
     inverse: Float[Tensor, "batch height width"],
     axis: int,
 ) -> Crossings:
     """Find silhouettes and creases between pixels and their right (axis 0) or lower (1) neighbours.
 
-    At most one for a pair of pixels. `screen` is as from `to_screen`, `visible` and `inverse` as
-    from `visible_faces`.
+    At most one for a pair of pixels. `visible` and `inverse` are as from `visible_faces`.
     """
     with torch.no_grad():
-        chosen = _find(screen, faces, edges, visible, inverse, axis)
-    pixel, row, start, end, weight = chosen
-    table = screen.reshape(-1, 3)
-    along = cross(embedding(start, table), embedding(end, table), row.to(screen.dtype), axis)[0]
-    step = pixel % visible.shape[2] if axis == 0 else pixel // visible.shape[2] % visible.shape[1]
+        pixel, edge, weight = _find(outlines, visible, inverse, axis)
+    x, y = pixel % visible.shape[2], pixel // visible.shape[2] % visible.shape[1]
+    step, row = (v.to(inverse.dtype) for v in ((x, y) if axis == 0 else (y, x)))
+    start, end = (rows_of(each, outlines.table) for each in outlines.ends[edge].unbind(1))
+    along = cross(start, end, row, axis)[0]
     return Crossings(pixel, (along - step).clamp(0, 1), weight)
 
 
@@ -82,93 +80,93 @@ def blend(
     With the crossings comes the stride from the number of a pixel to that of its neighbour. Where
     more than a whole pixel would bleed in, as at a dot, the shares are scaled down to one.
     """
-    change = colours.new_zeros(len(colours), 4)
-    for crossings, stride in borders:
-        first, second = crossings.pixel, crossings.pixel + stride
-        excess = (crossings.along - 0.5) * crossings.weight
-        difference = embedding(first, colours) - embedding(second, colours)
-        terms = torch.cat((excess[:, None] * difference, excess[:, None].abs()), dim=1)
-        into_second = excess > 0
-        # Each of the two steps adds to a pixel once, which fixes the order of the additions.
-        for target, chosen in ((second, into_second), (first, ~into_second)):
-            change = change.index_add(0, target[chosen], terms[chosen])
-    return colours + change[:, :3] / change[:, 3:].clamp_min(1)
+    first = torch.cat([crossings.pixel for crossings, _ in borders])
+    second = torch.cat([crossings.pixel + stride for crossings, stride in borders])
+    excess = torch.cat([(each.along - 0.5) * each.weight for each, _ in borders])[:, None]
+    target, source = torch.where(
+        excess[:, 0] > 0, torch.stack((second, first)), torch.stack((first, second))
+    )
+    terms = excess.abs() * (rows_of(source, colours) - rows_of(target, colours))
+    marks = torch.zeros(len(colours), dtype=torch.bool, device=target.device)
+    marks[target] = True
+    touched = marks.nonzero()[:, 0]
+    slot = (marks.cumsum(0) - 1).index_select(0, target)
+    change = sums_of(slot, torch.cat((terms, excess.abs()), dim=1), len(touched))
+    return colours.index_add(0, touched, change[:, :3] / change[:, 3:].clamp_min(1))
 
 
 def _find(
-    screen: Tensor, faces: Tensor, edges: Tensor, visible: Tensor, inverse: Tensor, axis: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return of each crossing: first pixel, row, numbers of the edge's vertices, its weight."""
-    batch, height, width = visible.shape
-    rows, columns = (height, width) if axis == 0 else (width, height)
-    table = screen.reshape(-1, 3)
-    ends, adjacent, scene, weight = _steep_edges(screen, edges, axis)
-    a, b = table[ends[:, 0]], table[ends[:, 1]]
-    first = a[:, 1 - axis].ceil().clamp(0, rows).long()
-    last = b[:, 1 - axis].ceil().clamp(0, rows).long()
-    owner, line = expand((last - first).clamp_min(0))
-    line += first[owner]
-    place, depth = cross(a[owner], b[owner], line.to(screen.dtype), axis)
+    outlines: Outlines, visible: Tensor, inverse: Tensor, axis: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return of each crossing: first pixel, number of the edge, its weight."""
+    steep = _steep(outlines, visible.shape[1 + axis], axis)
+    owner, line = expand(steep.rows)
+    line += steep.first.index_select(0, owner)
+    place, start, run, depth, change = steep.lines.index_select(0, owner.int()).unbind(1)
+    part = line.to(start.dtype) - start
+    place, depth = place + part * run, depth + part * change
     step = place.floor()
-    inside = (step >= 0) & (step < columns - 1)
-    owner, line, place, depth, step = (
-        v[inside] for v in (owner, line, place, depth, step)
-    )  # fmt: skip
-    column = step.long()
-    y, x = (line, column) if axis == 0 else (column, line)
-    pixel = (scene[owner] * height + y) * width + x
-    beyond = pixel + (1 if axis == 0 else width)
-    shown, behind = visible.view(-1), inverse.view(-1)
-    differ = shown[pixel] != shown[beyond]
-    owner, line, place, depth, step, pixel, beyond = (
-        v[differ] for v in (owner, line, place, depth, step, pixel, beyond)
-    )  # fmt: skip
+    along_line, stride = (visible.shape[2], 1) if axis == 0 else (1, visible.shape[2])
+    column = step.clamp(0, visible.shape[2 - axis] - 1).long()
+    scene = outlines.scene[steep.edge].index_select(0, owner)
+    pixel = scene * visible[0].numel() + line * along_line + column * stride
+    kept = _changes(visible, axis).index_select(0, pixel).logical_and_(step >= 0).nonzero()[:, 0]
 
-    side = _sides(table, faces, ends, adjacent, scene, axis)[owner]
-    score = _score(
-        place - step, depth, side, adjacent[owner],
-        (shown[pixel], shown[beyond]), (behind[pixel], behind[beyond]),
-    )  # fmt: skip
+    pixel, owner, along, depth = (
+        v.index_select(0, kept) for v in (pixel, owner, place - step, depth)
+    )
+    shown, behind = (
+        (v.view(-1).index_select(0, pixel), v.view(-1).index_select(0, pixel + stride))
+        for v in (visible, inverse)
+    )
+    number = steep.edge.index_select(0, owner)
+    after = steep.after.index_select(0, owner)
+    touching = outlines.touching.index_select(0, number.int())
+    score = _score(along, depth, after, touching, shown, behind)
     borders = (score >= 0).nonzero()[:, 0]
-    best = strongest(pixel[borders], score[borders], batch * height * width)
-    best = borders[best[best >= 0]]
-    owner = owner[best]
-    return pixel[best], line[best], ends[owner, 0], ends[owner, 1], weight[owner]
+    pixel, owner, score = (v.index_select(0, borders) for v in (pixel, owner, score))
+    best = winners(pixel, score, visible.numel())
+    return pixel[best], steep.edge[owner[best]], steep.weight[owner[best]]
 
 
-def _steep_edges(screen: Tensor, edges: Tensor, axis: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the ends (upper first), both faces, scene and weight of edges that run across `axis`.
+class _Steep(NamedTuple):
+    """Edges that cross rows of pixels (with axis 1: columns) and run across the axis."""
 
-    At a border of the surface its one face stands for both.
-    """
-    batch, count = screen.shape[:2]
-    scene = torch.arange(batch, device=edges.device)[:, None].expand(edges.shape[:2])
-    real = edges[..., 0] >= 0
-    edges, scene = edges[real], scene[real]
-    ends = edges[:, :2] + scene[:, None] * count
-    points = screen.reshape(-1, 3)[ends]
-    before = ((points[..., 2] > 0) & (points[..., 2] < 1 / NEAR)).all(dim=1)
-    run = points[:, 1] - points[:, 0]
+    edge: Tensor
+    weight: Tensor
+    after: Tensor
+    """Whether each of the faces lies after the edge along the axis."""
+    first: Tensor
+    """The first row that is crossed."""
+    rows: Tensor
+    lines: Tensor
+    """A place along the axis, its row, change of place a row, 1 / depth there, its change a row."""
+
+
+def _steep(outlines: Outlines, size: int, axis: int) -> _Steep:
+    a, b = outlines.points[:, :3], outlines.points[:, 3:]
+    first, last = (
+        pick(a[:, 1 - axis], b[:, 1 - axis]).ceil_().clamp_(0, size).long()
+        for pick in (torch.minimum, torch.maximum)
+    )
+    run = b - a
     weight = steepness(run[:, axis], run[:, 1 - axis])
-    kept = before & (weight > 0)
-    ends, run, weight = ends[kept], run[kept], weight[kept]
-    ends = torch.where(run[:, 1 - axis, None] < 0, ends.flip(1), ends)
-    adjacent = edges[kept, 2:]
-    return ends, torch.where(adjacent < 0, adjacent[:, :1], adjacent), scene[kept], weight
+    edge = ((last > first) & (weight > 0)).nonzero()[:, 0]
+    a, run, first, last = a[edge], run[edge], first[edge], last[edge]
+    slope = run[:, [axis, 2]] / run[:, 1 - axis, None]
+    lines = torch.cat((a[:, [axis, 1 - axis]], slope[:, :1], a[:, 2:], slope[:, 1:]), dim=1)
+    after = outlines.clockwise[edge] == ((run[:, 1 - axis, None] > 0) == (axis == 1))
+    return _Steep(edge, weight[edge], after, first, last - first, lines)
 
 
-def _sides(
-    table: Tensor, faces: Tensor, ends: Tensor, adjacent: Tensor, scene: Tensor, axis: int
-) -> Tensor:
-    """Return for each edge and adjacent face whether the face lies after the edge along `axis`."""
-    batch, count = faces.shape[:2]
-    corners = faces.reshape(-1, 3)[adjacent + scene[:, None] * count]
-    first = scene * (len(table) // batch)
-    third = table[corners.sum(dim=2) + 3 * first[:, None] - ends.sum(dim=1, keepdim=True)]
-    a, b = table[ends].unbind(1)
-    a, b = (end[:, None].expand_as(third) for end in (a, b))
-    place, _ = cross(a, b, third[..., 1 - axis], axis)
-    return third[..., axis] > place
+def _changes(visible: Tensor, axis: int) -> Tensor:
+    """Return for each pixel whether its right, or lower, neighbour shows another face."""
+    changes = torch.zeros_like(visible, dtype=torch.bool)
+    if axis == 0:
+        torch.ne(visible[:, :, :-1], visible[:, :, 1:], out=changes[:, :, :-1])
+    else:
+        torch.ne(visible[:, :-1], visible[:, 1:], out=changes[:, :-1])
+    return changes.view(-1)
 
 
 def _score(

@@ -8,8 +8,8 @@ depth, is linear on the screen.
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import embedding
 
+from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["pixel_rays", "rotation", "to_camera", "to_screen", "to_world", "view_rotation"]
@@ -49,8 +49,8 @@ def to_world(scene: Scene) -> Float[Tensor, "batch vertex 3"]:
     if count == 1:
         alone: Tensor = local @ turn[:, 0].mT + scene.translation
         return alone
-    turned = embedding(owner, turn.reshape(-1, 9)).unflatten(2, (3, 3)) @ local[..., None]
-    moved: Tensor = turned[..., 0] + embedding(owner, scene.translation.reshape(-1, 3))
+    turned = rows_of(owner, turn.reshape(-1, 9)).unflatten(2, (3, 3)) @ local[..., None]
+    moved: Tensor = turned[..., 0] + rows_of(owner, scene.translation.reshape(-1, 3))
     return moved
 
 
@@ -70,7 +70,8 @@ def to_screen(
 ) -> Float[Tensor, "batch vertex 3"]:
     """Project camera coordinates to (x, y, 1 / depth); behind the camera 1 / depth is negative."""
     focal = _focal_length(field_of_view, height)[:, None]
-    inverse = -1 / positions[..., 2]
+    # A point in the camera's own plane has no place on the screen; it is taken to be just behind.
+    inverse = -1 / torch.where(positions[..., 2] == 0, 1e-9, positions[..., 2])
     x = (width - 1) / 2 + focal * positions[..., 0] * inverse
     y = (height - 1) / 2 - focal * positions[..., 1] * inverse
     return torch.stack((x, y, inverse), dim=-1)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from guard.errors import BadInput
 from guard.settings import Settings
+from offline.rendering.lighting import spherical_harmonics
 from offline.rendering.sky import Sky, sky_radiance, sunlight_through_air
 
-__all__ = ["WEATHERS", "Daylight", "Weather", "WeatherName", "daylight", "spherical_harmonics"]
+__all__ = ["WEATHERS", "Daylight", "Weather", "WeatherName", "daylight"]
 
 
 class Weather(Settings):
@@ -136,17 +137,6 @@ def daylight(
     darkness = torch.sigmoid((-2.0 - degrees[:, 0]) * 1.5)
     light = torch.cat((sun, direct * gain), dim=1)
     return Daylight(light, environment * gain[:, None], fog, scaled, darkness)
-
-
-def spherical_harmonics(directions: Float[Tensor, "point 3"]) -> Float[Tensor, "point 9"]:
-    """Return the real spherical harmonics of `Scene.environment` in directions of length 1."""
-    x, y, z = directions.unbind(1)
-    one, three, fifteen = (math.sqrt(n / (4 * math.pi)) for n in (1, 3, 15))
-    squares = (3 * z * z - 1) * (math.sqrt(5 / math.pi) / 4), (x * x - y * y) * (fifteen / 2)
-    linear = three * y, three * z, three * x, fifteen * x * y, fifteen * y * z
-    return torch.stack(
-        (torch.full_like(x, one), *linear, squares[0], fifteen * x * z, squares[1]), dim=1
-    )
 
 
 AROUND, UPWARDS = 48, 16  # points of the quadrature along the horizon and up to the zenith

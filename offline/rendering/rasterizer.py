@@ -1,6 +1,7 @@
 """The default renderer: torch alone, on CPU or CUDA, differentiable in every scene parameter."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from offline.rendering.antialias import blend, edge_crossings
 from offline.rendering.camera import to_camera, to_screen, to_world
 from offline.rendering.fragments import fragments
 from offline.rendering.intersections import plane_crossings
+from offline.rendering.outlines import outlines
 from offline.rendering.scene import Scene
 from offline.rendering.shading import shade
 from offline.rendering.smooth_edges import without_smooth_edges
@@ -25,8 +27,8 @@ class Rasterizer:
 
     What is seen is found without a gradient; shading (`shade`) and the places of silhouettes,
     creases and intersections (`antialias`) carry the gradients. The same scenes give the same
-    bits, and in another batch the same to rounding. Faces are seen from both sides; a face that
-    reaches nearer to the camera's plane than 0.05 is left out.
+    bits, and in another batch the same to rounding. Faces are seen from both sides; what of one is
+    nearer than 0.05 to the camera's plane is cut off.
     """
 
     height: int
@@ -73,21 +75,15 @@ class Rasterizer:
 
         table = torch.full_like(visible, -1)
         table.view(-1)[seen.number] = torch.arange(len(seen.number), device=table.device)
+        edges = outlines(screen, scene.faces, scene.edges, visible)
         borders = []
         for axis, stride in ((0, 1), (1, width)):
-            edges = edge_crossings(screen, scene.faces, scene.edges, visible, inverse, axis)
-            inner = plane_crossings(seen.planes, seen.rays, table, visible, edges.pixel, axis)
-            for found in (edges, inner):
+            outer = edge_crossings(edges, visible, inverse, axis)
+            inner = plane_crossings(seen.planes, seen.rays, table, visible, outer.pixel, axis)
+            for found in (outer, inner):
                 kept = without_smooth_edges(found, stride, table, scene, seen)
                 borders.append((kept, stride))
-        fine = blend(colours, borders).view(
-            -1, self.height, self.samples, self.width, self.samples, 3
-        )
-        return fine.mean(dim=(2, 4)).permute(0, 3, 1, 2).contiguous()
-
-    def radiance(self, scene: Scene) -> Float[Tensor, "batch 3 height width"]:
-        """Return the linear light of each pixel."""
-        return self.render(scene)
+        return self._averaged(blend(colours, borders))
 
     @torch.no_grad()
     def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
@@ -102,6 +98,14 @@ class Rasterizer:
 
     def _grid(self) -> tuple[int, int]:
         return self.height * self.samples, self.width * self.samples
+
+    def _averaged(self, fine: Float[Tensor, "sample 3"]) -> Float[Tensor, "batch 3 height width"]:
+        """Average the samples of each pixel; sums of slices are several times as fast as `mean`."""
+        lines = fine.view(-1, self.samples, self.width * self.samples * 3)
+        rows = reduce(torch.add, lines.unbind(1))
+        samples = rows.view(-1, self.height, self.width, self.samples, 3)
+        columns = reduce(torch.add, samples.unbind(3))
+        return (columns / self.samples**2).permute(0, 3, 1, 2).contiguous()
 
     def _background(self, scene: Scene) -> Float[Tensor, "sample 3"]:
         pixels = scene.background.clamp(0, 1).permute(0, 2, 3, 1)[:, :, None, :, None]

@@ -9,7 +9,8 @@ from scipy.special import sph_harm_y
 
 from guard.errors import BadInput
 from offline.rendering.camera import view_rotation
-from offline.rendering.daylight import WEATHERS, Daylight, daylight, spherical_harmonics
+from offline.rendering.daylight import WEATHERS, Daylight, daylight
+from offline.rendering.lighting import spherical_harmonics
 from offline.rendering.sky import air_mass, sky_image, sky_radiance
 
 

@@ -9,7 +9,7 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 from offline.rendering.camera import pixel_rays, to_camera, to_screen, to_world
 from offline.rendering.procedural import CLASSES
 from offline.rendering.sampling import sample_scenes
-from offline.rendering.visibility import expand, strongest, visible_faces
+from offline.rendering.visibility import expand, strongest, visible_faces, winners
 
 SIZE = 96
 
@@ -53,7 +53,7 @@ def test_two_triangles_share_their_edge_without_crack_or_overlap(device: torch.d
 
 def test_faces_at_the_camera_or_behind_it_are_left_out(device: torch.device) -> None:
     screen = torch.tensor(
-        [[[0, 0, -1.0], [9, 0, -1], [0, 9, -1]], [[0, 0, 50.0], [9, 0, 1], [0, 9, 1]]]
+        [[[0, 0, -1.0], [9, 0, -1], [0, 9, -1]], [[0, 0, 50.0], [9, 0, 50], [0, 9, 30]]]
     )
     faces = torch.tensor([[[0, 1, 2]]] * 2)
     visible, inverse = visible_faces(screen.to(device), faces.to(device), 8, 8)
@@ -65,6 +65,7 @@ def test_the_strongest_of_each_slot_and_the_first_of_equals(device: torch.device
     slot = torch.tensor([2, 0, 2, 2, 0], device=device)
     score = torch.tensor([0.5, 0.0, 1.5, 1.5, 0.0], device=device)
     assert strongest(slot, score, 4).tolist() == [1, -1, 2, -1]
+    assert winners(slot, score, 4).tolist() == [1, 2]
 
 
 def test_expand_counts_the_items_of_each_owner(device: torch.device) -> None:
