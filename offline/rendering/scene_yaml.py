@@ -14,7 +14,8 @@ from guard.errors import BadInput, nearest
 from guard.settings import load_settings, where
 from offline.rendering.composing import compose, uniform_environment
 from offline.rendering.daylight import WEATHERS, daylight
-from offline.rendering.meshes import Mesh, load_mesh
+from offline.rendering.mesh_files import load_mesh
+from offline.rendering.meshes import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.scene import Scene, concatenate
 from offline.rendering.scene_settings import ObjectSettings, SceneSettings

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from guard.errors import BadInput, nearest
-from offline.rendering.meshes import Mesh, load_mesh
+from offline.rendering.mesh_files import load_mesh
+from offline.rendering.meshes import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.street_parts import SCENERY
 
