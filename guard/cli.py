@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from guard import bundle_commands, check_command, serving_commands
+from guard import bundle_commands, check_command, renderer_commands, serving_commands
 from guard.errors import CornerguardError
 from guard.progress import CONSOLE
 from guard.toolchain import toolchain
@@ -78,6 +78,7 @@ def demo(runs: Runs = Path("runs")) -> None:
 app.add_typer(check_command.app)
 app.add_typer(bundle_commands.app)
 app.add_typer(serving_commands.app)
+app.add_typer(renderer_commands.app)
 
 
 def main() -> None:
