@@ -82,7 +82,7 @@ class Conversation:
         return image, drawing
 
     def faces(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """Return `[batch, height · samples, width · samples]`: the face that each sees; -1: none."""
+        """Return which face each sample sees, `[batch, samples · height, …]`; -1: none."""
         height, width = (
             side * self._picture.samples for side in (self._picture.height, self._picture.width)
         )

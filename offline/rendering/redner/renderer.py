@@ -137,9 +137,8 @@ class Redner:
             "light": scene.light,
             "environment": scene.environment,
         }
-        return {
-            k: v.cpu().to(v.dtype if k == "faces" else torch.float32) for k, v in tensors.items()
-        }
+        faces = _towards(world.detach(), scene.faces, place.detach())
+        return {"faces": faces.cpu(), **{k: v.cpu().float() for k, v in inputs.items()}}
 
 
 class _Draw(torch.autograd.Function):

@@ -1,5 +1,6 @@
 """redner beside the rasterizer: the same images and gradients of the same Lambertian scenes."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.nn.functional import cosine_similarity, interpolate
 
 from guard.errors import BadInput, CornerguardError
+from offline.rendering.camera import rotation
 from offline.rendering.composing import compose, single, uniform_environment
 from offline.rendering.meshes import Mesh
 from offline.rendering.procedural.parts import assemble, ball
@@ -56,10 +58,6 @@ def scenes() -> Scene:
     )  # fmt: skip
 
 
-def light_of(renderer: Renderer, scene: Scene) -> torch.Tensor:
-    return renderer.render(scene)
-
-
 def test_images_agree_with_the_rasterizers(redner: Redner) -> None:
     scene = scenes()
     # redner has light of any order; the rasterizer's is compared in what both have for sure.
@@ -79,12 +77,10 @@ def test_harmonics_light_a_face_as_their_integral_does(redner: Redner) -> None:
     sheet = Mesh("sheet", corners, torch.tensor([[0, 1, 2], [0, 2, 3]]), torch.ones(2, 3))
     environment = torch.zeros(1, 9, 3)
     environment[0, :, 0] = torch.tensor([1.5, 0.2, 0.4, -0.3, 0.3, 0.1, 0.25, -0.2, 0.2])
-    environment[0, 0] = 1.5
+    environment[0, 0] = 1.5  # the same in green and blue
     pose = torch.tensor([[[0.4, 0.3, 0.0]]])
     scene = single([sheet], camera=(3.0, 0.0, 0.0, 0.5), light=(0, 0, 1, 0))
     found = redner.radiance(scene.replace(environment=environment, pose=pose))
-    from offline.rendering.camera import rotation
-
     normal = rotation(pose)[0, 0, :, 2]
     generator = torch.Generator().manual_seed(1)
     way = torch.nn.functional.normalize(torch.randn(2_000_000, 3, generator=generator), dim=1)
@@ -112,7 +108,7 @@ def test_gradients_agree_with_the_rasterizers(redner: Redner, name: str) -> None
 
     def gradients(renderer: Renderer) -> torch.Tensor:
         value = scene.parameters()[name].clone().requires_grad_()
-        image = light_of(renderer, scene.replace(**{name: value}))
+        image = renderer.render(scene.replace(**{name: value}))
         losses = [(image * functional).sum() for functional in functionals]
         found = [torch.autograd.grad(loss, value, retain_graph=True)[0] for loss in losses]
         stacked = torch.stack(found)
@@ -142,8 +138,6 @@ def test_what_redner_is_not_used_for_is_refused(redner: Redner, what: str) -> No
     if what == "gloss":
         scene = scene.with_gloss(torch.tensor([[0.3]]))
     if what == "lamps":
-        import dataclasses
-
         scene = dataclasses.replace(scene, lamps=torch.ones(1, 1, 6))
     if what == "fog":
         scene = scene.replace(fog=torch.full((1, 4), 0.5))
