@@ -5,10 +5,10 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ from guard.errors import CornerguardError
 from offline.rendering.redner.process import Memory, WorkerDied, WorkerProcess
 
 __all__ = ["Conversation", "Drawing", "Picture"]
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Conversation:
         with self._lock:
             return self._twice(lambda: self._slopes(drawing, upstream))
 
-    def _twice(self, step: Any) -> Any:
+    def _twice(self, step: Callable[[], Answer]) -> Answer:
         try:
             return step()
         except WorkerDied:

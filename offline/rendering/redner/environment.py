@@ -92,7 +92,14 @@ def install(python: Path | None = None, folder: Path | None = None) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     _run([chosen, "-m", "venv", folder], "makes no environment")
     own = python_of(folder)
-    packages = [own, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    packages: list[str | Path] = [
+        own,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     _run([*packages, *PACKAGES], "does not install redner")
     _run([own, "-I", "-c", _CHECK, Path(__file__).with_name("worker")], "does not render")
     write_text(folder / _MARK, _marked())

@@ -151,7 +151,7 @@ class _Draw(torch.autograd.Function):
         return image
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         drawing: Drawing = ctx.drawing
         gradients = ctx.conversation.slopes(drawing, upstream)

@@ -68,8 +68,8 @@ def draw(scene: SceneTensors, size: Size, samples: int, seed: int) -> Tensor:
         pyredner.DirectionalLight(-light[:3], math.pi * light[3:]),
         _Harmonics(scene["environment"]),
     )
-    colour = sum(each.render(position, normal, albedo) for each in lights)
-    fine = torch.cat((colour, alpha), dim=2).permute(2, 0, 1)
+    colours = [each.render(position, normal, albedo) for each in lights]
+    fine = torch.cat((torch.stack(colours).sum(0), alpha), dim=2).permute(2, 0, 1)
     return torch.nn.functional.avg_pool2d(fine[None], samples)[0]
 
 
