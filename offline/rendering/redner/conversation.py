@@ -133,6 +133,7 @@ class Conversation:
     def _ask(
         self, what: str, tensors: Mapping[str, Tensor], shape: tuple[int, ...], **more: Any
     ) -> Tensor:
+        self._start()
         shapes = {name: (value.dtype, tuple(value.shape)) for name, value in tensors.items()}
         places = self._memory.lay_out({**shapes, "output": (torch.float32, shape)})
         for name, value in tensors.items():

@@ -123,6 +123,9 @@ class WorkerProcess:
             ) from None
         except OSError:
             raise WorkerDied from None
+        except KeyboardInterrupt:
+            self.close()  # else its late answer would be taken for that to the next request
+            raise
         if error:
             raise CornerguardError(f"redner: {' '.join(error.split())[:300]}")
 
