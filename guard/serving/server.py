@@ -16,7 +16,6 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServ
 from guard.serving.access_log import logged
 from guard.serving.admission import Admission
 from guard.serving.behaviours import Observer
-from guard.serving.buffers import keep_freed_buffers
 from guard.serving.certificates import Certificates
 from guard.serving.config import ServeSettings
 from guard.serving.decoded import Decoded
@@ -56,7 +55,6 @@ def serve(bundles: Sequence[Path], settings: ServeSettings) -> None:
         CornerguardError: an address cannot be listened on.
     """
     leave_on_signals()
-    keep_freed_buffers()
     start_logging(settings.logs.level)
     metrics = Metrics()
     tls = certificates(settings)
