@@ -13,7 +13,10 @@ waves of the surface.
 shorter ones see the jumps of its samples. `fd_fine` are those of its image of 8 x 8 samples, by
 shorter steps: what the gradient should be. For each group: `cosine` and `relative_error` (the
 distance of the two vectors over the norm of the other's) over scenes, functionals and directions;
-`cosine_fd_min` and so on are the least over the groups. Nothing is tuned on these scenes.
+`cosine_fd_min` and so on are the least over the groups. The steps of the differences, and waves
+rather than independent moves of vertices, were chosen by scenes of seeds 100 to 103, where steps of
+0.005 and independent moves gave cosines of 0.96 to 0.97 for pose and vertices; the scenes here are
+of other seeds.
 """
 
 import json
@@ -35,6 +38,7 @@ from tests.benchmarks.renderers import installed, step
 
 __all__ = ["agreement", "finite_differences", "slopes"]
 
+FIRST_SEED = 500
 FUNCTIONALS = 2
 MOVES = 12  # of the vertices
 STEP, FINE_STEP, FINE_SAMPLES = 0.02, 0.004, 8
@@ -55,8 +59,8 @@ def main(
     renderers = {name: make(size, size) for name, make in makes.items()}
     found: dict[str, list[Slopes]] = {name: [] for name in (*renderers, "fd", "fd_fine")}
     for seed in range(scenes):
-        scene = matt_scenes(1, faces, seed=100 + seed).to(device)
-        generator = torch.Generator().manual_seed(seed)
+        scene = matt_scenes(1, faces, seed=FIRST_SEED + seed).to(device)
+        generator = torch.Generator().manual_seed(FIRST_SEED + seed)
         functionals = _smooth(size, generator).to(device)
         moves = _moves(scene, generator)
         for name, renderer in renderers.items():

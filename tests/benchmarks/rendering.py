@@ -21,7 +21,7 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,11 +118,11 @@ def chosen_rays(
         for name, error in errors(open_cases, scene, size).items():
             found[name][str(count)] = error
             makes[name], rays[name] = others[name], count
-    error: dict[str, Any] = {**wanted, **{name: each for name, each in found.items() if each}}
-    return makes, {"absent": absent, "rays_along_a_side": rays, "error": error}
+    record: dict[str, Any] = {**wanted, **{name: each for name, each in found.items() if each}}
+    return makes, {"absent": absent, "rays_along_a_side": rays, "error": record}
 
 
-def errors(makes: dict[str, Make], scene: Scene, size: int) -> dict[str, float]:
+def errors(makes: Mapping[str, Make], scene: Scene, size: int) -> dict[str, float]:
     """Return each renderer's RMS difference from the rasterizer's image of 16 x 16 samples."""
     with torch.no_grad():
         reference = Rasterizer(size, size, 16).render(scene)
@@ -135,7 +135,7 @@ def errors(makes: dict[str, Make], scene: Scene, size: int) -> dict[str, float]:
 
 
 def measure(
-    makes: dict[str, Make], cell: Cell, rounds: int, device: str
+    makes: Mapping[str, Make], cell: Cell, rounds: int, device: str
 ) -> dict[str, tuple[list[float], float]]:
     """Return each renderer's seconds for a step, by round, and its peak of memory in MB."""
     size, faces, batch = cell

@@ -1,6 +1,7 @@
 """The benchmarks of renderers, at tiny sizes."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from tests.benchmarks.renderers import step
 
 
 def test_every_renderer_takes_its_turn_in_every_round() -> None:
-    makes = {"two": lambda h, w: Rasterizer(h, w, 2), "one": lambda h, w: Rasterizer(h, w, 1)}
+    makes = {"two": partial(Rasterizer, samples=2), "one": partial(Rasterizer, samples=1)}
     found = rendering.measure(makes, (16, 100, 2), 3, "cpu")
     assert [*found] == ["two", "one"]
     for seconds, peak in found.values():
@@ -24,7 +25,7 @@ def test_every_renderer_takes_its_turn_in_every_round() -> None:
 
 
 def test_more_samples_are_nearer_to_the_reference() -> None:
-    makes = {str(n): lambda h, w, n=n: Rasterizer(h, w, n) for n in (1, 2, 4)}
+    makes = {str(n): partial(Rasterizer, samples=n) for n in (1, 2, 4)}
     error = rendering.errors(makes, matt_scenes(1, 200, seed=1), 32)
     assert 0 < error["4"] < error["2"] < error["1"] < 0.1
 
