@@ -13,6 +13,8 @@ from offline.rendering.fragments import fragments
 from offline.rendering.intersections import plane_crossings
 from offline.rendering.scene import Scene
 from offline.rendering.shading import shade
+from offline.rendering.shadow_borders import shadow_crossings
+from offline.rendering.shadows import shadows
 from offline.rendering.visibility import visible_faces
 
 __all__ = ["Rasterizer"]
@@ -33,6 +35,8 @@ class Rasterizer:
     samples: int = 2
     """Sub-pixels along each side of a pixel, averaged: 1 is twice as fast, 2 follows detail that is
     finer than a pixel, in the image and in the gradient."""
+    shadows: bool = False
+    """Whether objects keep the light, and the lamps, from one another and from themselves."""
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.samples) < 1:
@@ -53,7 +57,9 @@ class Rasterizer:
         screen = to_screen(positions, scene.camera[:, 3], height, width)
         visible, inverse = visible_faces(screen.detach(), scene.faces, height, width)
         seen = fragments(scene, positions, visible)
-        colours = self._background(scene).index_put((seen.number,), shade(scene, seen))
+        cast = shadows(scene, positions, seen) if self.shadows else None
+        shaded = shade(scene, seen, cast.lit() if cast else None)
+        colours = self._background(scene).index_put((seen.number,), shaded)
 
         # A face seen edge on has no plane on the screen; 1 keeps its gradient, which is 0, finite.
         planes = seen.normals / torch.where(seen.offsets == 0, 1, seen.offsets)
@@ -62,6 +68,8 @@ class Rasterizer:
         borders = []
         for axis, stride in ((0, 1), (1, width)):
             edges = edge_crossings(screen, scene.faces, scene.edges, visible, inverse, axis)
+            if cast:
+                edges = shadow_crossings(cast, scene, positions, seen, planes, table, edges, axis)
             inner = plane_crossings(planes, seen.rays, table, visible, edges.pixel, axis)
             borders += [(edges, stride), (inner, stride)]
         fine = blend(colours, borders).view(

@@ -14,17 +14,21 @@ __all__ = ["SHININESS", "shade"]
 SHININESS = 32.0
 
 
-def shade(scene: Scene, seen: Fragments) -> Float[Tensor, "fragment 3"]:
+def shade(
+    scene: Scene, seen: Fragments, lit: Float[Tensor, "fragment source"] | None = None
+) -> Float[Tensor, "fragment 3"]:
     """Return RGB in [0, 1] of what is seen.
 
     base · colour · (ambient + light · max(n·l, 0)) + light · gloss · max(n·h, 0)^32, where l points
-    to the light, v to the camera, h = (l + v) / |l + v|, and n is turned towards v.
+    to the light, v to the camera, h = (l + v) / |l + v|, and n is turned towards v. `lit`, as from `Shadows.lit`, is a factor on each light; none is 1.
     """
     direction = normalize(scene.light[:, :3], dim=1)[:, :, None]
     towards = (view_rotation(scene.camera) @ direction)[:, :, 0]
     ambient = scene.environment[:, 0] / (2 * torch.pi**0.5)
     terms = torch.cat((towards, scene.light[:, 3:], ambient), dim=1)
     towards, light, ambient = embedding(seen.scene, terms).split([3, 3, 3], dim=1)
+    if lit is not None:
+        light = light * lit[:, :1]
     materials = torch.cat((scene.colour, scene.gloss[:, :, None]), dim=2).reshape(-1, 4)
     owner = seen.scene * scene.colour.shape[1] + seen.object
     tint, gloss = embedding(owner, materials).split([3, 1], dim=1)
