@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import embedding, normalize
 
-from offline.rendering.camera import view_rotation
+from offline.rendering.camera import to_camera, view_rotation
 from offline.rendering.fragments import Fragments
 from offline.rendering.scene import Scene
 
@@ -42,7 +42,18 @@ def shade(
     mirror = _dot(normal, normalize(towards + view, dim=1)).relu() ** SHININESS
     highlight = light * gloss * mirror * (facing > 0)
     colours: Tensor = base * tint * (ambient + light * facing) + highlight
+    for i, lamp in enumerate(scene.lamps.unbind(1)):
+        offset, light = embedding(seen.scene, _in_camera(lamp, scene)).split([3, 3], dim=1)
+        offset = offset - seen.places()
+        facing = _dot(normal, normalize(offset, dim=1)).relu() / _dot(offset, offset)
+        arriving = light if lit is None else light * lit[:, i + 1 : i + 2]
+        colours = colours + base * tint * arriving * facing
     return colours.clamp(0, 1)
+
+
+def _in_camera(lamp: Tensor, scene: Scene) -> Tensor:
+    place = to_camera(lamp[:, None, :3], scene.camera)[:, 0]
+    return torch.cat((place, lamp[:, 3:]), dim=1)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -61,18 +61,21 @@ def shadow_crossings(
         corners = scene.faces[within, blocker] + within[:, None] * positions.shape[1]
         ends = torch.stack((corners, corners.roll(1, 1)), dim=2)
         three = (v[:, None].expand(-1, 3) for v in (pairs.source, plane))
-        slopes = _slopes(vertices, lights, planes, ends, *three)
-        ahead = (slopes * seen.rays[pairs.first, None]).sum(2)
-        behind = (slopes * seen.rays[pairs.second, None]).sum(2)
+        slopes, normals = _slopes(vertices, lights, planes, ends, *three)
+        # What was asked are places above the surface: their shadow ends a little farther on.
+        lift = (normals * (cast.starts[plane] / -seen.places()[plane, 2:])[:, None]).sum(2)
+        ahead = (slopes * seen.rays[pairs.first, None]).sum(2) + lift
+        behind = (slopes * seen.rays[pairs.second, None]).sum(2) + lift
         stray = (ahead / (ahead - behind) - middle[:, None]).abs().nan_to_num(nan=torch.inf)
         stray, edge = stray.min(dim=1)
         kept = (stray < _STRAY).nonzero()[:, 0]
-        ends, plane, source = ends[kept, edge[kept]], plane[kept], pairs.source[kept]
-        first, second, slope = pairs.first[kept], pairs.second[kept], slopes[kept, edge[kept]]
+        edge, plane, source = edge[kept], plane[kept], pairs.source[kept]
+        ends, lift, slope = ends[kept, edge], lift[kept, edge], slopes[kept, edge]
+        first, second = pairs.first[kept], pairs.second[kept]
         weight = steepness(slope[:, 1 - axis], slope[:, axis])
-    slope = _slopes(vertices, lights, planes, ends, source, plane)
-    ahead = (slope * embedding(first, seen.rays)).sum(1)
-    behind = (slope * embedding(second, seen.rays)).sum(1)
+    slope, _ = _slopes(vertices, lights, planes, ends, source, plane)
+    ahead = (slope * embedding(first, seen.rays)).sum(1) + lift
+    behind = (slope * embedding(second, seen.rays)).sum(1) + lift
     pixel, along = seen.number[first], (ahead / (ahead - behind)).clamp(0, 1)
     taken = torch.zeros(table.numel(), dtype=torch.bool, device=table.device)
     taken[pixel] = True
@@ -140,9 +143,12 @@ def _surface(
 
 def _slopes(
     vertices: Tensor, lights: Tensor, planes: Tensor, ends: Tensor, source: Tensor, plane: Tensor
-) -> Tensor:
-    """Return s such that s · ray changes its sign where an edge's shadow on a plane is seen."""
+) -> tuple[Tensor, Tensor]:
+    """Return s such that s · ray changes its sign where an edge's shadow on a plane is seen.
+
+    And the normal of the plane through the edge and the light.
+    """
     a, b = embedding(ends, vertices).unbind(-2)
     light = embedding(source, lights)
     normal = torch.linalg.cross(b - a, light[..., :3] - light[..., 3:] * a)
-    return normal - (normal * a).sum(-1, keepdim=True) * embedding(plane, planes)
+    return normal - (normal * a).sum(-1, keepdim=True) * embedding(plane, planes), normal

@@ -15,8 +15,8 @@ from offline.rendering.scene import Scene
 __all__ = ["LIT", "Shadows", "shadows"]
 
 LIT, UNASKED = -1, -2  # no face blocks the light; there is none to block
-_LIFT = 2e-4  # of the depth, far below a sample's size: how far above its face a place is asked for
-_ROUNDING = 1e-6  # of a face's coordinates
+_LIFT = 5e-5  # of the height that is seen at the depth of a place: a hundredth of a sample
+_ROUNDING = 1e-6  # the same, of the largest coordinate of the scene
 
 
 class Shadows(NamedTuple):
@@ -47,14 +47,16 @@ def shadows(
         places, count = seen.places(), lights.shape[1]
         normals = normalize(seen.normals, dim=1)
         normals = torch.where((normals * seen.rays).sum(1, keepdim=True) > 0, -normals, normals)
-        size = seen.triangles.abs().amax((1, 2))
-        starts = normals * (_LIFT * -places[:, 2:] + _ROUNDING * size[:, None])
+        reach = positions.abs().amax((1, 2))[seen.scene, None]
+        field = scene.camera[seen.scene, 3:4]
+        starts = normals * (_LIFT * field * -places[:, 2:] + _ROUNDING * reach)
         colours = torch.cat((scene.light[:, None, 3:], scene.lamps[:, :, 3:]), dim=1)
         source = seen.scene[:, None] * count + torch.arange(count, device=places.device)
         light = lights.view(-1, 4)[source]
         towards = light[..., :3] - light[..., 3:] * places[:, None]
         asked = (towards * normals[:, None]).sum(2) > 0
-        asked &= (colours != 0).any(2).view(-1)[source]
+        if not (scene.light.requires_grad or scene.lamps.requires_grad):
+            asked &= (colours != 0).any(2).view(-1)[source]  # else its gradient has shadows too
         asking = asked.nonzero()[:, 0]
         blocking = occluders(positions, scene.faces, lights)
         blocker = torch.full_like(source, UNASKED)
