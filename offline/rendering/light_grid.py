@@ -1,4 +1,4 @@
-"""What lies between a surface and a light, in batched torch: faces in a grid as the light sees them.
+"""What lies between a surface and a light, in batched torch: a grid of the light's view.
 
 A light at infinity sees a scene in one frame, by parallel projection; a lamp sees it in the six
 frames of a cube around it. Each frame is cut into square cells, and each face is listed in every

@@ -20,7 +20,8 @@ def shade(
     """Return RGB in [0, 1] of what is seen.
 
     base · colour · (ambient + light · max(n·l, 0)) + light · gloss · max(n·h, 0)^32, where l points
-    to the light, v to the camera, h = (l + v) / |l + v|, and n is turned towards v. `lit`, as from `Shadows.lit`, is a factor on each light; none is 1.
+    to the light, v to the camera, h = (l + v) / |l + v|, and n is turned towards v. `lit`, as
+    from `Shadows.lit`, is a factor on each light; none is 1.
     """
     direction = normalize(scene.light[:, :3], dim=1)[:, :, None]
     towards = (view_rotation(scene.camera) @ direction)[:, :, 0]

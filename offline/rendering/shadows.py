@@ -1,4 +1,4 @@
-"""Hard shadows: which light reaches what is seen. `shadow_borders` has the gradient of their shape."""
+"""Hard shadows: which light reaches what is seen. `shadow_borders` has their gradient."""
 
 from typing import NamedTuple
 
@@ -35,9 +35,7 @@ class Shadows(NamedTuple):
         return (self.blocker < 0).to(self.starts.dtype)
 
 
-def shadows(
-    scene: Scene, positions: Float[Tensor, "batch vertex 3"], seen: Fragments
-) -> Shadows:
+def shadows(scene: Scene, positions: Float[Tensor, "batch vertex 3"], seen: Fragments) -> Shadows:
     """Ask which face lies between each fragment and each light that is on and in front of it.
 
     `positions` are the vertices in camera axes.
