@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from offline.rendering.camera import pixel_rays
+from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["FacesInSight", "Fragments", "fragments"]
@@ -64,12 +64,12 @@ class Fragments:
     @property
     def normals(self) -> Float[Tensor, "fragment 3"]:
         """Return the normals of the faces, as in `FacesInSight`."""
-        return embedding(self.slot, self.faces.normals)
+        return rows_of(self.slot, self.faces.normals)
 
     @property
     def triangles(self) -> Float[Tensor, "fragment 3 3"]:
         """Return the corners of the faces, in camera axes."""
-        corners: Tensor = embedding(self.slot, self.faces.corners.flatten(1))
+        corners: Tensor = rows_of(self.slot, self.faces.corners.flatten(1))
         return corners.view(-1, 3, 3)
 
     def places(self) -> Float[Tensor, "fragment 3"]:
@@ -91,7 +91,7 @@ class Fragments:
             / torch.where(whole == 0, 1, whole)[:, None]
         )
         table = torch.cat((first[:, None], slopes), dim=1).flatten(1)
-        origin, slopes = embedding(self.slot, table).split([3, 6], dim=1)
+        origin, slopes = rows_of(self.slot, table).split([3, 6], dim=1)
         along = (self.places() - origin)[:, None]
         later = (slopes.unflatten(1, (2, 3)) * along).sum(2)
         return torch.cat((1 - later.sum(1, keepdim=True), later), dim=1)
@@ -114,8 +114,8 @@ def fragments(
     faces, slot = _in_sight(scene, positions, scene_of * scene.faces.shape[1] + face)
     # A face seen edge on has no plane on the screen; 1 keeps its gradient, which is 0, finite.
     planes = faces.normals / torch.where(faces.offsets == 0, 1, faces.offsets)
-    fields = embedding(faces.scene, scene.camera[:, 3:4])
-    planes, fields = embedding(slot, torch.cat((planes, fields), dim=1)).split([3, 1], dim=1)
+    fields = rows_of(faces.scene, scene.camera[:, 3:4])
+    planes, fields = rows_of(slot, torch.cat((planes, fields), dim=1)).split([3, 1], dim=1)
     line = number // width
     y, x = line - scene_of * height, number - line * width
     kind = positions.dtype
@@ -139,7 +139,7 @@ def _in_sight(scene: Scene, positions: Tensor, numbers: Tensor) -> tuple[FacesIn
     chosen = seen.nonzero()[:, 0]
     scene_of = chosen // count
     vertices = scene.faces.reshape(-1, 3)[chosen] + scene_of[:, None] * positions.shape[1]
-    corners = embedding(vertices, positions.reshape(-1, 3))
+    corners = rows_of(vertices, positions.reshape(-1, 3))
     sides = corners[:, 1:] - corners[:, :1]
     normals = torch.cross(sides[:, 0], sides[:, 1], dim=1)
     faces = FacesInSight(

@@ -7,9 +7,10 @@ normals are worked out anew from the vertices as they are moved, so that their g
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from offline.rendering.fragments import FacesInSight, Fragments
+from offline.rendering.gathering import rows_of, sums_of
 from offline.rendering.scene import Scene
 
 __all__ = ["corner_groups", "flat_normals", "group_normals", "smooth_normals"]
@@ -32,12 +33,12 @@ def smooth_normals(
     a coarse mesh the smooth normal may lean a little away from the camera, without a jump.
     """
     faces = seen.faces
-    sums = embedding(corner_groups(scene, faces), group_normals(scene, seen.positions))
+    sums = rows_of(corner_groups(scene, faces), group_normals(scene, seen.positions))
     own = faces.normals[:, None]
     alone = sums.norm(dim=2, keepdim=True) <= _CANCELLED * own.norm(dim=2, keepdim=True)
     corners = normalize(torch.where(alone, own, sums), dim=2)
     corners = _towards_camera(corners.flatten(1), faces)
-    between = embedding(seen.slot, corners).unflatten(1, (3, 3))
+    between = rows_of(seen.slot, corners).unflatten(1, (3, 3))
     return normalize((weights[:, :, None] * between).sum(1), dim=1)
 
 
@@ -62,7 +63,7 @@ def group_normals(
     groups, faces = scene.smoothing, scene.faces[:, :smooth]
     owner = torch.arange(len(scene), device=faces.device)[:, None, None]
     vertices = faces.clamp_min(0) + owner * positions.shape[1]
-    a, b, c = embedding(vertices, positions.reshape(-1, 3)).unbind(2)
+    a, b, c = rows_of(vertices, positions.reshape(-1, 3)).unbind(2)
     normals = torch.cross(b - a, c - a, dim=2)
     most = _most_groups(scene)
     rows = torch.where(groups < 0, 0, 1 + groups + owner * most)
@@ -83,5 +84,5 @@ def _sum_rows(values: Tensor, rows: Tensor, count: int) -> Tensor:
     It is what the backward of a gather does, and so as deterministic; `index_add` is not on CUDA,
     nor `index_put` on the CPU.
     """
-    total: Tensor = torch.ops.aten.embedding_dense_backward(values, rows, count, 0, False)
+    total: Tensor = sums_of(rows, values, count)
     return total

@@ -15,6 +15,8 @@ from offline.rendering.intersections import plane_crossings
 from offline.rendering.outlines import outlines
 from offline.rendering.scene import Scene
 from offline.rendering.shading import shade
+from offline.rendering.shadow_borders import shadow_crossings
+from offline.rendering.shadows import shadows
 from offline.rendering.smooth_edges import without_smooth_edges
 from offline.rendering.visibility import visible_faces
 
@@ -36,6 +38,8 @@ class Rasterizer:
     samples: int = 2
     """Sub-pixels along each side of a pixel, averaged: 1 is twice as fast, 2 follows detail that is
     finer than a pixel, in the image and in the gradient."""
+    shadows: bool = False
+    """Whether objects keep the light, and the lamps, from one another and from themselves."""
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.samples) < 1:
@@ -71,7 +75,9 @@ class Rasterizer:
         screen = to_screen(positions, scene.camera[:, 3], height, width)
         visible, inverse = visible_faces(screen.detach(), scene.faces, height, width)
         seen = fragments(scene, positions, visible)
-        colours = self._background(scene).index_put((seen.number,), shade(scene, seen))
+        cast = shadows(scene, seen) if self.shadows else None
+        shaded = shade(scene, seen, cast.lit() if cast else None)
+        colours = self._background(scene).index_put((seen.number,), shaded)
 
         table = torch.full_like(visible, -1)
         table.view(-1)[seen.number] = torch.arange(len(seen.number), device=table.device)
@@ -79,10 +85,12 @@ class Rasterizer:
         borders = []
         for axis, stride in ((0, 1), (1, width)):
             outer = edge_crossings(edges, visible, inverse, axis)
+            outer = without_smooth_edges(outer, stride, table, scene, seen)
+            if cast:
+                outer = shadow_crossings(cast, scene, seen, table, outer, axis)
             inner = plane_crossings(seen.planes, seen.rays, table, visible, outer.pixel, axis)
-            for found in (outer, inner):
-                kept = without_smooth_edges(found, stride, table, scene, seen)
-                borders.append((kept, stride))
+            inner = without_smooth_edges(inner, stride, table, scene, seen)
+            borders += [(outer, stride), (inner, stride)]
         return self._averaged(blend(colours, borders))
 
     @torch.no_grad()

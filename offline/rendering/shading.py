@@ -3,10 +3,11 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from offline.rendering.camera import to_camera, view_rotation
 from offline.rendering.fragments import FacesInSight, Fragments
+from offline.rendering.gathering import rows_of
 from offline.rendering.lighting import (
     blinn_phong,
     environment_light,
@@ -37,7 +38,7 @@ def shade(
         lit: share in [0, 1] of each light, the one at infinity first and then the lamps, that
             arrives at each fragment; all of it where it is left out.
     """
-    base, gloss, towards, light = embedding(seen.slot, _faces(scene, seen.faces)).split(
+    base, gloss, towards, light = rows_of(seen.slot, _faces(scene, seen.faces)).split(
         [3, 1, 3, 3], dim=1
     )
     smooth, painted = scene.smoothing.shape[1] > 0, scene.tiles.shape[1] > 0
@@ -59,17 +60,17 @@ def shade(
     if not _matters(scene.fog[:, 0]):
         return colours
     distance = seen.places().norm(dim=1, keepdim=True)
-    return through_fog(colours, distance, embedding(seen.scene, scene.fog))
+    return through_fog(colours, distance, rows_of(seen.scene, scene.fog))
 
 
 def _faces(scene: Scene, faces: FacesInSight) -> Tensor:
     """Return of each face: base colour, gloss, direction and RGB of the light at infinity."""
     number = faces.scene * scene.faces.shape[1] + faces.number
     owner = faces.scene * scene.colour.shape[1] + faces.object
-    colour = embedding(owner, scene.colour.reshape(-1, 3))
-    base = embedding(number, scene.face_colours.reshape(-1, 3)) * colour
+    colour = rows_of(owner, scene.colour.reshape(-1, 3))
+    base = rows_of(number, scene.face_colours.reshape(-1, 3)) * colour
     gloss = scene.gloss.reshape(-1, 1)[owner]
-    return torch.cat((base, gloss, embedding(faces.scene, _light_at_infinity(scene))), dim=1)
+    return torch.cat((base, gloss, rows_of(faces.scene, _light_at_infinity(scene))), dim=1)
 
 
 def _light_at_infinity(scene: Scene) -> Tensor:
@@ -84,7 +85,7 @@ def _lamps(scene: Scene, seen: Fragments) -> list[tuple[Tensor, Tensor]]:
     if not scene.lamps.shape[1]:
         return []
     moved = torch.cat((to_camera(scene.lamps[..., :3], scene.camera), scene.lamps[..., 3:]), dim=2)
-    lamps = embedding(seen.scene, moved.flatten(1)).split(6, dim=1)
+    lamps = rows_of(seen.scene, moved.flatten(1)).split(6, dim=1)
     return [lamp_light(seen.places(), lamp) for lamp in lamps]
 
 
@@ -92,7 +93,7 @@ def _flat(scene: Scene, seen: Fragments) -> tuple[Tensor, Tensor]:
     """Return normals and the light of the environment; both are the same all over a face."""
     normals = flat_normals(seen.faces)
     light = _environment(scene, normals, seen.faces.scene)
-    normals, light = embedding(seen.slot, torch.cat((normals, light), dim=1)).split(3, dim=1)
+    normals, light = rows_of(seen.slot, torch.cat((normals, light), dim=1)).split(3, dim=1)
     return normals, light
 
 
@@ -104,7 +105,7 @@ def _smooth(scene: Scene, seen: Fragments, weights: Tensor) -> tuple[Tensor, Ten
 def _environment(scene: Scene, normals: Tensor, scene_of: Tensor) -> Tensor:
     # Normals are turned into the axes of the world, as harmonics are harder to turn.
     table = torch.cat((view_rotation(scene.camera).flatten(1), scene.environment.flatten(1)), dim=1)
-    turn, coefficients = embedding(scene_of, table).split([9, 27], dim=1)
+    turn, coefficients = rows_of(scene_of, table).split([9, 27], dim=1)
     world = (turn.unflatten(1, (3, 3)) * normals[:, :, None]).sum(1)
     return environment_light(world, coefficients.unflatten(1, (9, 3)))
 

@@ -3,9 +3,9 @@
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from offline.rendering.fragments import FacesInSight, Fragments
+from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["face_tiles", "look_up", "picture_colours"]
@@ -24,7 +24,7 @@ def picture_colours(
     slot = seen.slot[chosen]
     row = faces.scene[slot] * painted + faces.number[slot]
     corners = scene.uv.reshape(-1, 3, 2)[row]
-    places = (embedding(chosen, weights)[:, :, None] * corners).sum(1)
+    places = (rows_of(chosen, weights)[:, :, None] * corners).sum(1)
     scene_of = faces.scene[slot]
     tiles = scene.tiles.reshape(-1, 4)[scene_of * scene.tiles.shape[1] + tile[slot]]
     colours = look_up(scene.texture, scene_of, tiles, places)
@@ -60,7 +60,7 @@ def look_up(
     first = scene * height + top
     lines = torch.stack((first + y, first + below), dim=1) * width + left[:, None]
     texels = lines[:, :, None] + torch.stack((x, beside), dim=1)[:, None]
-    colours = embedding(texels, atlas.permute(0, 2, 3, 1).reshape(-1, 3))
+    colours = rows_of(texels, atlas.permute(0, 2, 3, 1).reshape(-1, 3))
     over, under = colours.unbind(1)
     across = over + part_y[:, None, None] * (under - over)
     start, end = across.unbind(1)
