@@ -13,7 +13,7 @@ from offline.rendering.mitsuba.lighting import Surface
 
 __all__ = ["integrator_of"]
 
-_APART = 2e-4  # of its distance, by which the two sides of an edge are looked at
+_APART = 1e-5  # of its distance, by which the two sides of an edge are looked at
 
 
 def integrator_of(surface: Surface) -> Any:

@@ -107,8 +107,12 @@ class Surface:
                 texel = mi.UInt32(r * self.texture[1] + c)
                 plane = self.texture[0] * self.texture[1]
                 values = self.arrays["texture"]
-                colour += part_y * part_x * mi.Color3f(
-                    [dr.gather(mi.Float, values, texel + plane * i, active) for i in range(3)]
+                colour += (
+                    part_y
+                    * part_x
+                    * mi.Color3f(
+                        [dr.gather(mi.Float, values, texel + plane * i, active) for i in range(3)]
+                    )
                 )
         return dr.select(active, colour, 1)
 

@@ -23,9 +23,11 @@ def image(values: Inputs, part: Topology, size: tuple[int, int], rays: int, seed
     """Return the radiance `[height, width, 3]` of `rays` per pixel."""
     arrays = {name: _floats(value) for name, value in values._asdict().items()}
     surface = _surface(arrays, values, part, size)
-    rendered: Tensor = integrator_of(surface).render(
-        _scene(surface, part, size, rays), seed=seed, spp=rays
-    ).torch()
+    rendered: Tensor = (
+        integrator_of(surface)
+        .render(_scene(surface, part, size, rays), seed=seed, spp=rays)
+        .torch()
+    )
     return rendered
 
 
@@ -47,7 +49,11 @@ def gradients(
     dr.enable_grad(asked)
     surface = _surface(arrays, values, part, size)
     integrator_of(surface).render_backward(
-        _scene(surface, part, size, rays), None, mi.TensorXf(change.contiguous()), seed=seed, spp=rays
+        _scene(surface, part, size, rays),
+        None,
+        mi.TensorXf(change.contiguous()),
+        seed=seed,
+        spp=rays,
     )
     return [
         dr.grad(array).torch().view(value.shape) if want else None
