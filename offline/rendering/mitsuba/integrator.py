@@ -13,6 +13,7 @@ from offline.rendering.mitsuba.lighting import Surface
 
 __all__ = ["integrator_of"]
 
+_LEAST = 0.03  # of the change of radiance across an edge, by which the edge is drawn
 _APART = 1e-5  # of its distance, by which the two sides of an edge are looked at
 
 
@@ -37,11 +38,13 @@ def _integrator_class(variant: str) -> Any:
         def init_primarily_visible_silhouette(self, scene: Any, sensor: Any) -> None:
             (mesh,) = scene.silhouette_shapes()
             edges = self.parent.surface.edges
-            middle = mesh.sample_precomputed_silhouette(mi.Point3f(0), edges, 0.5, True)
-            change = self._difference(scene, middle, True)
-            across = dr.norm(middle.p)
-            shown = dr.norm(dr.cross(middle.silhouette_d, middle.d)) / (middle.pdf * across)
-            change = dr.max(dr.abs(change)) + 0.01
+            change = mi.Float(_LEAST)
+            for part in (0.05, 0.35, 0.65, 0.95):
+                place = mesh.sample_precomputed_silhouette(mi.Point3f(0), edges, part, True)
+                difference = dr.max(dr.abs(self._difference(scene, place, mi.Bool(True))))
+                change = dr.maximum(change, difference)
+            across = place.pdf * dr.norm(place.p)
+            shown = dr.norm(dr.cross(place.silhouette_d, place.d)) / across
             self.primary_indices = [edges]
             self.primary_distributions = [mi.DiscreteDistribution(shown * change)]
             self.primary_shape_distribution = mi.DiscreteDistribution(mi.Float(1))

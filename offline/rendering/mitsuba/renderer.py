@@ -26,13 +26,14 @@ class Mitsuba:
     Mitsuba's part: rays and what they hit, the reconstruction of pixels, the derivative through
     both, and the derivative of what moving edges uncover (Zhang et al., "Projective Sampling for
     Differentiable Rendering of Geometry", 2023; its `direct_projective`). Ours, because Mitsuba has
-    no derivative by a light's direction or a lamp's place, and none at the edge between two visible
-    flat faces: the shading, by the formulas of `Scene` and without shadows, and the choice of edges.
+    no derivative by a light's direction or a lamp's place, and none at the edge between two faces
+    that are both visible: the shading, by the formulas of `Scene` and without shadows, and the
+    choice of edges.
     Places where faces pass through each other are borders without an edge: they have no gradient of
     their own here.
 
-    Noise is that of `samples`, and the same in every call: images are the same bits twice, gradients
-    the same to rounding, however scenes are batched. All is computed in float32.
+    Noise is that of `samples`, and the same in every call: images are the same bits twice, and
+    gradients the same to rounding, however scenes are batched. All is computed in float32.
     """
 
     height: int
@@ -123,7 +124,7 @@ class _Image(torch.autograd.Function):
         return scenes.image(Inputs(*values), part, size, rays, 2 * renderer.seed)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, change: Tensor) -> tuple[Tensor | None, ...]:
         from offline.rendering.mitsuba import scenes
 

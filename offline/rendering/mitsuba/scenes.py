@@ -48,10 +48,11 @@ def gradients(
     asked = [array for array, want in zip(arrays.values(), wanted, strict=True) if want]
     dr.enable_grad(asked)
     surface = _surface(arrays, values, part, size)
+    weights: Any = change.float().contiguous()
     integrator_of(surface).render_backward(
         _scene(surface, part, size, rays),
         None,
-        mi.TensorXf(change.contiguous()),
+        mi.TensorXf(weights),
         seed=seed,
         spp=rays,
     )

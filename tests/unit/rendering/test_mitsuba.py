@@ -138,7 +138,7 @@ def test_gradient_agrees_with_the_rasterizers(name: str) -> None:
 def test_gradient_of_shading_agrees_with_finite_differences(name: str) -> None:
     """The places of rays stay the same, so the image is as smooth in these as its formulas are."""
     scene = _decorated()
-    renderer = Mitsuba(24, 24, samples=2)
+    renderer = Mitsuba(24, 24, samples=8)
     value = scene.parameters()[name]
     direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(5))
     changed = value.clone().requires_grad_()
