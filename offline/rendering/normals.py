@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from offline.rendering.fragments import FacesInSight, Fragments
-from offline.rendering.gathering import rows_of, sums_of
+from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["corner_groups", "flat_normals", "group_normals", "smooth_normals"]
@@ -84,5 +84,5 @@ def _sum_rows(values: Tensor, rows: Tensor, count: int) -> Tensor:
     It is what the backward of a gather does, and so as deterministic; `index_add` is not on CUDA,
     nor `index_put` on the CPU.
     """
-    total: Tensor = sums_of(rows, values, count)
+    total: Tensor = torch.ops.aten.embedding_dense_backward(values, rows, count, 0, False)
     return total

@@ -25,7 +25,11 @@ from offline.rendering.scene_yaml import SceneFile, load_scene_file
 
 __all__ = ["RENDERERS", "palette", "render_file", "run_lengths"]
 
-RENDERERS = {"rasterizer": "offline.rendering.rasterizer:Rasterizer"}
+RENDERERS = {
+    "rasterizer": "offline.rendering.rasterizer:Rasterizer",
+    "mitsuba": "offline.rendering.mitsuba:Mitsuba",
+    "redner": "offline.rendering.redner:Redner",
+}
 """Each is made from height, width and samples."""
 SAMPLES_AT_ONCE = 1 << 20  # of a batch of images, which bounds the memory
 FOLDERS = ("images", "masks", "instances", "depth")

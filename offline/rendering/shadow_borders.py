@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Int64
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from offline.rendering.antialias import Crossings, steepness
 from offline.rendering.fragments import Fragments
+from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 from offline.rendering.shadows import LIT, Shadows
 
@@ -48,7 +48,8 @@ def shadow_crossings(
 
     Looked for within faces and across the edge of two that share a vertex; one for a pair of
     samples, of the first light that has any there. It replaces what `edges` knows of the same
-    pair: there it is the shadow that makes most of the difference. `table` is as in `plane_crossings`.
+    pair: there it is the shadow that makes most of the difference. `table` is as in
+    `plane_crossings`.
     """
     planes, count = seen.planes, seen.positions.shape[1]
     lights, vertices = cast.lights.view(-1, 4), seen.positions.reshape(-1, 3)
@@ -72,8 +73,8 @@ def shadow_crossings(
         first, second = pairs.first[kept], pairs.second[kept]
         weight = steepness(slope[:, 1 - axis], slope[:, axis])
     slope, _ = _slopes(vertices, lights, planes, ends, source, plane)
-    ahead = (slope * embedding(first, seen.rays)).sum(1) + lift
-    behind = (slope * embedding(second, seen.rays)).sum(1) + lift
+    ahead = (slope * rows_of(first, seen.rays)).sum(1) + lift
+    behind = (slope * rows_of(second, seen.rays)).sum(1) + lift
     pixel, along = seen.number[first], (ahead / (ahead - behind)).clamp(0, 1)
     taken = torch.zeros(table.numel(), dtype=torch.bool, device=table.device)
     taken[pixel] = True
@@ -146,7 +147,7 @@ def _slopes(
 
     And the normal of the plane through the edge and the light.
     """
-    a, b = embedding(ends, vertices).unbind(-2)
-    light = embedding(source, lights)
+    a, b = rows_of(ends, vertices).unbind(-2)
+    light = rows_of(source, lights)
     normal = torch.linalg.cross(b - a, light[..., :3] - light[..., 3:] * a)
-    return normal - (normal * a).sum(-1, keepdim=True) * embedding(plane, planes), normal
+    return normal - (normal * a).sum(-1, keepdim=True) * rows_of(plane, planes), normal
