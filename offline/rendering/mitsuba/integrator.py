@@ -15,6 +15,7 @@ __all__ = ["integrator_of"]
 
 _LEAST = 0.03  # of the change of radiance across an edge, by which the edge is drawn
 _APART = 1e-5  # of its distance, by which the two sides of an edge are looked at
+_BEHIND = 1e-4  # of its distance, by which what hides an edge is nearer
 
 
 def integrator_of(surface: Surface) -> Any:
@@ -55,14 +56,31 @@ def _integrator_class(variant: str) -> Any:
             return self._difference(scene, ss, active), []
 
         def _difference(self, scene: Any, ss: Any, active: Any) -> Any:
-            """Return radiance inside minus outside of the edge."""
-            step = ss.n * (_APART * dr.norm(ss.p))
+            """Return radiance inside minus outside of the edge; 0 where the edge is hidden.
+
+            A fold's two sides are seen by a ray on each. A crease's are its two faces: beside it,
+            a face seen nearly edge on may be narrower than the step.
+            """
+            distance = dr.norm(ss.p)
+            ahead = scene.ray_intersect_preliminary(mi.Ray3f(mi.Point3f(0), ss.d), False, active)
+            active &= (ss.d.z < 0) & (ahead.t > distance * (1 - _BEHIND))
+            surface, radiance = self.parent.surface, self.parent.radiance
+            other, uv, beyond = surface.across(ss.prim_index, ss.uv)
+            crease = active & (dr.dot(ss.n, beyond - ss.p) > 0) & (other != ss.prim_index)
+            fold = active & ~crease
+            step = ss.n * (_APART * distance)
             inside, outside = (
                 mi.Ray3f(mi.Point3f(0), dr.normalize(place)) for place in (ss.p - step, ss.p + step)
             )
-            active &= ss.d.z < 0
-            seen = self.parent.radiance
-            return seen(scene, inside, active)[0] - seen(scene, outside, active)[0]
+            here = dr.select(
+                crease,
+                surface.shade(ss.prim_index, ss.uv, crease),
+                radiance(scene, inside, fold)[0],
+            )
+            there = dr.select(
+                crease, surface.shade(other, uv, crease), radiance(scene, outside, fold)[0]
+            )
+            return dr.select(active, here - there, 0)
 
     class Shaded(mi.ad.integrators.direct_projective.DirectProjectiveIntegrator):  # type: ignore[misc]
         """Direct light of the scene's own formulas; all edges of its one mesh are borders."""

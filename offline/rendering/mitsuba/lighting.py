@@ -20,6 +20,8 @@ class Surface:
     """Flat arrays by the names of `Inputs`."""
     faces: Any
     edges: Any
+    opposite: Any
+    """As in `Topology`."""
     pictures: tuple[Any, Any, Any] | None
     """uv, tile and tiles; None where nothing is painted."""
     painted: int
@@ -63,6 +65,25 @@ class Surface:
             colour += strength * (base * facing + dr.select(facing > 0, gloss * mirror, 0))
         kept = dr.exp(-self._vector("fog").x * distance)
         return mi.Color3f(colour * kept + self._vector("fog", 1) * (1 - kept))
+
+    def across(self, face: Any, uv: Any) -> tuple[Any, Any, Any]:
+        """Return of a place on an edge: the other face, `uv` on it, and its far corner on screen.
+
+        An edge of one face alone, or of more than two, has the same face as its other.
+        """
+        corner = dr.select(uv.y == 0, mi.UInt32(0), dr.select(uv.x == 0, mi.UInt32(2), 1))
+        along = dr.select(corner == 0, uv.x, dr.select(corner == 1, uv.y, 1 - uv.y))
+        half = dr.gather(mi.UInt32, self.opposite, 3 * face + corner)
+        other, first = half // 3, half % 3
+        begin = dr.gather(mi.UInt32, self.faces, 3 * face + corner)
+        along = dr.select(dr.gather(mi.UInt32, self.faces, half) == begin, along, 1 - along)
+        place = dr.select(
+            first == 0,
+            mi.Point2f(along, 0),
+            dr.select(first == 1, mi.Point2f(1 - along, along), mi.Point2f(0, 1 - along)),
+        )
+        last = dr.gather(mi.UInt32, self.faces, 3 * other + (first + 2) % 3)
+        return other, place, mi.Point3f(self._rows("screen", last, True))
 
     def backdrop(self, ray: Any) -> Any:
         """Return the RGB of the background's pixel that a ray goes through."""

@@ -91,6 +91,7 @@ def _surface(
         arrays=arrays,
         faces=mi.UInt32(_flat(part.faces)),
         edges=mi.UInt32(_flat(part.edges)),
+        opposite=mi.UInt32(_flat(part.opposite)),
         pictures=(_floats(part.uv), mi.Int32(_flat(part.tile)), mi.Int32(_flat(part.tiles)))
         if painted
         else None,

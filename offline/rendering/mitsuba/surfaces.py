@@ -23,6 +23,8 @@ class Topology(NamedTuple):
     """The object of each face."""
     edges: Int64[Tensor, " edge"]
     """3 · face + corner, at which the edge begins; each edge once."""
+    opposite: Int64[Tensor, " corner"]
+    """Of each 3 · face + corner: that of the one other face at its edge, or itself."""
     uv: Float[Tensor, "painted 3 2"]
     tile: Int64[Tensor, " painted"]
     tiles: Int64[Tensor, "tile 4"]
@@ -59,10 +61,16 @@ def topology(scene: Scene) -> Topology:
     code = halves[:, 0] * scene.points.shape[1] + halves[:, 1]
     order = code.argsort(stable=True)
     first = torch.diff(code[order], prepend=code.new_tensor([-1])) > 0
+    start = first.nonzero()[:, 0]
+    uses = torch.diff(start, append=start.new_tensor([len(code)]))
+    start = start[uses == 2]
+    opposite = torch.arange(len(code), device=code.device)
+    opposite[order[start]], opposite[order[start + 1]] = order[start + 1], order[start]
     return Topology(
         faces=faces,
         owners=scene.owners[0][faces[:, 0]],
         edges=order[first],
+        opposite=opposite,
         uv=scene.uv[0],
         tile=scene.tile[0],
         tiles=scene.tiles[0],
