@@ -18,26 +18,23 @@ Make = Callable[[int, int], Renderer]
 """Makes a renderer of images of a height and width."""
 
 
-def installed(
-    samples: int, redner: int, mitsuba: int, scene: Scene
-) -> tuple[dict[str, Make], dict[str, str]]:
+def installed(rays: int, scene: Scene) -> tuple[dict[str, Make], dict[str, str]]:
     """Return the renderers that render `scene`, and why the others do not, in one line each.
 
     Args:
-        samples: as the rasterizer's.
-        redner, mitsuba: rays along each side of a pixel.
+        rays: of redner and Mitsuba, along each side of a pixel.
         scene: any small one, to try them on.
     """
-    makes: dict[str, Make] = {"rasterizer": lambda h, w: Rasterizer(h, w, samples)}
+    makes: dict[str, Make] = {"rasterizer": Rasterizer}
     absent = {}
-    for name, count in (("redner", redner), ("mitsuba", mitsuba)):
+    for name in ("redner", "mitsuba"):
         try:
             kind = getattr(import_module(f"offline.rendering.{name}"), name.capitalize())
-            kind(16, 16, samples=count).render(scene)
+            kind(16, 16, samples=rays).render(scene)
         except (CornerguardError, ImportError, AttributeError) as error:
             absent[name] = f"not installed: {error}".splitlines()[0]
         else:
-            makes[name] = partial(kind, samples=count)
+            makes[name] = partial(kind, samples=rays)
     return makes, absent
 
 
