@@ -1,15 +1,20 @@
 """Scenes and their images, differentiable in every scene parameter."""
 
 from offline.rendering.composing import compose, single
-from offline.rendering.mesh_files import MeshSettings, MeshWarning, load_mesh
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes import (
+    Mesh,
+    MeshSettings,
+    MeshWarning,
+    class_folder,
+    load_mesh,
+    shapenet_models,
+)
 from offline.rendering.out_of_view import OutOfViewWarning, out_of_view
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.renderer import Renderer
 from offline.rendering.sampling import SceneRanges, place_meshes, sample_scenes
 from offline.rendering.scene import PARAMETERS, Scene, concatenate
 from offline.rendering.scene_files import load_scene, save_scene
-from offline.rendering.shapenet import class_folder, shapenet_models
 
 __all__ = [
     "PARAMETERS",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from guard.errors import BadInput
 from offline.rendering.atlas import pack
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.scene import Scene, concatenate
 
 __all__ = ["compose", "single", "uniform_environment"]

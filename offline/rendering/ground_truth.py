@@ -7,8 +7,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from offline.rendering.camera import to_camera, to_screen, to_world
+from offline.rendering.rasterizer.visibility import visible_faces
 from offline.rendering.scene import Scene
-from offline.rendering.visibility import visible_faces
 
 __all__ = ["Annotations", "annotate"]
 

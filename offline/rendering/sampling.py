@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from guard.errors import BadInput
 from guard.settings import Settings
 from offline.rendering.composing import single, uniform_environment
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.scene import Scene
 

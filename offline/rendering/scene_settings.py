@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, model_validator
 
 from guard.settings import Settings
-from offline.rendering.daylight import Weather, WeatherName
 from offline.rendering.image_formation import ImageFormation
-from offline.rendering.street_settings import StreetSettings
+from offline.rendering.streets.daylight import Weather, WeatherName
+from offline.rendering.streets.settings import StreetSettings
 
 __all__ = [
     "CameraSettings",

@@ -13,15 +13,15 @@ from torch import Tensor
 from guard.errors import BadInput, nearest
 from guard.settings import load_settings, where
 from offline.rendering.composing import compose, uniform_environment
-from offline.rendering.daylight import WEATHERS, daylight
-from offline.rendering.mesh_files import load_mesh
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.files import load_mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.scene import Scene, concatenate
 from offline.rendering.scene_settings import ObjectSettings, SceneSettings
-from offline.rendering.sky import sky_image
-from offline.rendering.street import sample_streets
-from offline.rendering.street_models import StreetModels
+from offline.rendering.streets.daylight import WEATHERS, daylight
+from offline.rendering.streets.models import StreetModels
+from offline.rendering.streets.sky import sky_image
+from offline.rendering.streets.street import sample_streets
 
 __all__ = ["SceneFile", "load_scene_file"]
 

@@ -24,8 +24,8 @@ from guard.errors import CornerguardError
 from guard.progress import track
 from guard.storage import write_json
 from offline.rendering import MeshSettings, MeshWarning, Rasterizer, Scene, load_mesh, single
-from offline.rendering.meshes import Mesh
-from offline.rendering.shapenet import class_folder
+from offline.rendering.meshes.mesh import Mesh
+from offline.rendering.meshes.shapenet import class_folder
 from tests.benchmarks.contact_sheet import contact_sheet
 from tests.benchmarks.provenance import provenance
 

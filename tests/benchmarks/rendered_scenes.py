@@ -10,7 +10,7 @@ import math
 import torch
 
 from offline.rendering.composing import single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural.parts import assemble, ball
 from offline.rendering.scene import Scene
 

@@ -14,6 +14,7 @@ from guard.errors import BadInput, CornerguardError
 from offline.rendering.composing import uniform_environment
 from offline.rendering.mitsuba.llvm import find_llvm
 from offline.rendering.mitsuba.surfaces import Inputs, Topology, inputs, topology
+from offline.rendering.renderer import check_scene, check_size
 from offline.rendering.scene import Scene
 
 __all__ = ["Mitsuba"]
@@ -46,11 +47,7 @@ class Mitsuba:
     """Of the places of rays; gradients take others than the image."""
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width, self.samples) < 1:
-            raise BadInput(
-                f"an image of {self.height} x {self.width} pixels of {self.samples} samples: "
-                "each must be at least 1"
-            )
+        check_size(self.height, self.width, self.samples)
         if self.variant not in (None, *_DEVICES):
             raise BadInput(f"Mitsuba variant {self.variant!r}: allowed are {', '.join(_DEVICES)}")
         if not 0 <= self.seed < 1 << 30:
@@ -63,7 +60,7 @@ class Mitsuba:
             BadInput: a scene parameter is NaN or infinite, or the background has another size.
             CornerguardError: Mitsuba, or what its variant needs, is not installed.
         """
-        self._check(scene)
+        check_scene(scene, self.height, self.width)
         _load(self.variant or f"{'cuda' if scene.points.is_cuda else 'llvm'}_ad_rgb")
         images = []
         for number in range(len(scene)):
@@ -79,7 +76,7 @@ class Mitsuba:
     @torch.no_grad()
     def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
         """Return the fraction of rays in [0, 1] that meet the subject; 0: it is out of view."""
-        self._check(scene)
+        check_scene(scene, self.height, self.width)
         white = torch.zeros_like(scene.colour)
         white[:, 0] = 1
         shown = dataclasses.replace(
@@ -95,19 +92,6 @@ class Mitsuba:
             fog=torch.zeros_like(scene.fog),
         )
         return self.radiance(shown).mean(dim=(1, 2, 3))
-
-    def _check(self, scene: Scene) -> None:
-        size = tuple(scene.background.shape[2:])
-        if size not in ((1, 1), (self.height, self.width)):
-            raise BadInput(
-                f"a background of {size[0]} x {size[1]} pixels: allowed are 1 x 1 and the "
-                f"{self.height} x {self.width} of the images"
-            )
-        for name, value in scene.parameters().items():
-            finite = value.isfinite().reshape(len(scene), -1).all(dim=1)
-            if not finite.all():
-                where = int((~finite).nonzero()[0, 0])
-                raise BadInput(f"scene {where}: parameter {name!r} is NaN or infinite")
 
 
 _DEVICES = {"llvm_ad_rgb": "cpu", "cuda_ad_rgb": "cuda"}

@@ -14,7 +14,7 @@ from torch import Tensor
 from offline.rendering.mitsuba.integrator import integrator_of
 from offline.rendering.mitsuba.lighting import Surface
 from offline.rendering.mitsuba.surfaces import Inputs, Topology
-from offline.rendering.visibility import NEAR
+from offline.rendering.rasterizer.visibility import NEAR
 
 __all__ = ["gradients", "image"]
 

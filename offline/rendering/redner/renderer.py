@@ -13,6 +13,7 @@ from guard.errors import BadInput, CornerguardError
 from offline.rendering.camera import to_world, view_rotation
 from offline.rendering.redner.conversation import Conversation, Drawing, Picture
 from offline.rendering.redner.environment import home, missing, python_of
+from offline.rendering.renderer import check_scene, check_size
 from offline.rendering.scene import Scene
 
 __all__ = ["Redner"]
@@ -59,11 +60,7 @@ class Redner:
         folder: Path | None = None,
         seconds: float = SECONDS,
     ) -> None:
-        if min(height, width, samples) < 1:
-            raise BadInput(
-                f"an image of {height} x {width} pixels of {samples} samples: each must be at "
-                "least 1"
-            )
+        check_size(height, width, samples)
         folder = folder or home()
         lacking = missing(folder)
         if lacking:
@@ -169,14 +166,7 @@ def _towards(world: Tensor, faces: Tensor, place: Tensor) -> Tensor:
 
 
 def _check(scene: Scene, height: int, width: int) -> None:
-    size = tuple(scene.background.shape[2:])
-    if size not in ((1, 1), (height, width)):
-        raise BadInput(
-            f"a background of {size[0]} x {size[1]} pixels: allowed are 1 x 1 and the "
-            f"{height} x {width} of the images"
-        )
-    for name, value in scene.parameters().items():
-        _refuse(~value.isfinite(), f"parameter {name!r} is NaN or infinite")
+    check_scene(scene, height, width)
     flat: Sequence[tuple[str, Tensor]] = (
         ("highlights (gloss)", scene.gloss),
         ("lamps", scene.lamps[:, :, 3:]),

@@ -17,7 +17,7 @@ from offline.counterexamples import (
     save_counterexamples,
 )
 from offline.rendering.composing import single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.rasterizer import Rasterizer
 
 SETTINGS = AttackSettings(steps={"pose": 0.15, "translation": 0.05, "vertices": 0.01}, iterations=8)

@@ -7,7 +7,7 @@ from torch import nn
 from guard.errors import BadInput
 from offline.counterexamples import AttackSettings, find_counterexamples
 from offline.rendering.composing import single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 
 TRIANGLE = Mesh("triangle", torch.eye(3), torch.tensor([[0, 1, 2]]), torch.ones(1, 3))
 

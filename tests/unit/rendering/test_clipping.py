@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from offline.rendering.composing import single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.scene import Scene
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from guard.errors import BadInput
 from offline.rendering.atlas import pack
 from offline.rendering.composing import compose, single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.scene import Scene
 
 VERTICES = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])

@@ -9,9 +9,9 @@ from scipy.special import sph_harm_y
 
 from guard.errors import BadInput
 from offline.rendering.camera import view_rotation
-from offline.rendering.daylight import WEATHERS, Daylight, daylight
-from offline.rendering.lighting import spherical_harmonics
-from offline.rendering.sky import air_mass, sky_image, sky_radiance
+from offline.rendering.rasterizer.lighting import spherical_harmonics
+from offline.rendering.streets.daylight import WEATHERS, Daylight, daylight
+from offline.rendering.streets.sky import air_mass, sky_image, sky_radiance
 
 
 def at(hour: float, weather: str = "clear", heading: float = 0.0) -> Daylight:

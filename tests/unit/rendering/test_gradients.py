@@ -8,7 +8,7 @@ from rich_scenes import rich_scene
 from torch.nn.functional import cosine_similarity, interpolate
 
 from offline.rendering.composing import single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural.parts import assemble, ball, box, cylinder
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.scene import PARAMETERS, Scene

@@ -9,7 +9,7 @@ import torch
 from offline.rendering.camera import pixel_rays, to_camera, to_world
 from offline.rendering.composing import compose
 from offline.rendering.ground_truth import annotate
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import procedural_mesh
 from offline.rendering.scene import Scene, concatenate
 

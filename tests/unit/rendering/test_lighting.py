@@ -10,19 +10,19 @@ from rich_scenes import rich_scene
 
 from offline.rendering.camera import to_camera, to_screen, to_world
 from offline.rendering.composing import single, uniform_environment
-from offline.rendering.fragments import Fragments, fragments
-from offline.rendering.lighting import (
+from offline.rendering.meshes.mesh import Mesh
+from offline.rendering.rasterizer import Rasterizer
+from offline.rendering.rasterizer.fragments import Fragments, fragments
+from offline.rendering.rasterizer.lighting import (
     blinn_phong,
     environment_light,
     lamp_light,
     spherical_harmonics,
     through_fog,
 )
-from offline.rendering.meshes import Mesh
-from offline.rendering.rasterizer import Rasterizer
+from offline.rendering.rasterizer.shading import shade
+from offline.rendering.rasterizer.visibility import visible_faces
 from offline.rendering.scene import Scene
-from offline.rendering.shading import shade
-from offline.rendering.visibility import visible_faces
 
 
 def sphere() -> tuple[torch.Tensor, torch.Tensor]:

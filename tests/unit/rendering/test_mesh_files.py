@@ -11,7 +11,7 @@ import trimesh
 from mesh_samples import SQUARE, obj
 
 from guard.errors import BadInput
-from offline.rendering.mesh_files import MeshSettings, MeshWarning, load_mesh
+from offline.rendering.meshes.files import MeshSettings, MeshWarning, load_mesh
 
 
 @pytest.mark.parametrize("suffix", ["obj", "glb", "gltf", "ply", "off", "stl"])

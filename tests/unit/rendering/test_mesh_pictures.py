@@ -9,7 +9,7 @@ import trimesh
 from mesh_samples import PAINTED, SQUARE, image, obj
 from PIL import Image
 
-from offline.rendering.mesh_files import MeshSettings, MeshWarning, load_mesh
+from offline.rendering.meshes.files import MeshSettings, MeshWarning, load_mesh
 
 
 def test_materials_of_an_obj_become_colours_of_faces(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 import trimesh
 
 from guard.errors import BadInput
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.sampling import sample_scenes

@@ -10,13 +10,13 @@ from torch.nn.functional import avg_pool2d, normalize
 
 from offline.rendering.camera import to_camera, to_screen, to_world, view_rotation
 from offline.rendering.composing import single
-from offline.rendering.fragments import Fragments, fragments
-from offline.rendering.meshes import Mesh
-from offline.rendering.normals import flat_normals, group_normals, smooth_normals
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.rasterizer import Rasterizer
+from offline.rendering.rasterizer.fragments import Fragments, fragments
+from offline.rendering.rasterizer.normals import flat_normals, group_normals, smooth_normals
+from offline.rendering.rasterizer.shading import shade
+from offline.rendering.rasterizer.visibility import visible_faces
 from offline.rendering.scene import PARAMETERS, Scene
-from offline.rendering.shading import shade
-from offline.rendering.visibility import visible_faces
 
 SIZE = 48
 

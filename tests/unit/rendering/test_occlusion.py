@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from offline.rendering.camera import to_world
-from offline.rendering.light_grid import GridOccluders
-from offline.rendering.occlusion import EmbreeOccluders
 from offline.rendering.procedural import CLASSES
+from offline.rendering.rasterizer.light_grid import GridOccluders
+from offline.rendering.rasterizer.occlusion import EmbreeOccluders
 from offline.rendering.sampling import sample_scenes
 
 WAYS = [EmbreeOccluders, GridOccluders]

@@ -6,7 +6,7 @@ from torch import nn
 
 from offline.counterexamples import AttackSettings, find_counterexamples
 from offline.rendering.composing import single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.out_of_view import OutOfViewWarning, out_of_view
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.scene import Scene

@@ -8,7 +8,7 @@ from rich_scenes import rich_scene
 
 from guard.errors import BadInput
 from offline.rendering.composing import single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.sampling import sample_scenes

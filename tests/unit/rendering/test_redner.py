@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity, interpolate
 from guard.errors import BadInput, CornerguardError
 from offline.rendering.camera import rotation
 from offline.rendering.composing import compose, single, uniform_environment
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural.parts import assemble, ball
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.redner import Redner, missing

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import cosine_similarity, interpolate
 
 from offline.rendering.composing import compose, uniform_environment
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural.parts import assemble, ball, box, panel
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.scene import Scene

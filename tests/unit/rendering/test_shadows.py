@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from offline.rendering.composing import compose, single, uniform_environment
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES
 from offline.rendering.procedural.parts import assemble, ball
 from offline.rendering.rasterizer import Rasterizer

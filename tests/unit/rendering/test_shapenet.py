@@ -6,9 +6,9 @@ import pytest
 import trimesh
 
 from guard.errors import BadInput
-from offline.rendering.mesh_files import load_mesh
+from offline.rendering.meshes.files import load_mesh
+from offline.rendering.meshes.shapenet import SYNSETS, class_folder, shapenet_models
 from offline.rendering.procedural import CLASSES
-from offline.rendering.shapenet import SYNSETS, class_folder, shapenet_models
 
 
 def box(path: Path) -> Path:

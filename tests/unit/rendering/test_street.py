@@ -10,9 +10,9 @@ from guard.errors import BadInput
 from offline.rendering.camera import to_world
 from offline.rendering.ground_truth import annotate
 from offline.rendering.scene import Scene
-from offline.rendering.street import sample_streets
-from offline.rendering.street_models import SIZES, VEHICLES, StreetModels
-from offline.rendering.street_settings import HALF, PAVEMENT, StreetSettings
+from offline.rendering.streets.models import SIZES, VEHICLES, StreetModels
+from offline.rendering.streets.settings import HALF, PAVEMENT, StreetSettings
+from offline.rendering.streets.street import sample_streets
 
 SIZE = (48, 64)
 COUNT = 4

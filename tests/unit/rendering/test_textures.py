@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
 from offline.rendering.composing import single
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.rasterizer import Rasterizer
-from offline.rendering.textures import look_up
+from offline.rendering.rasterizer.textures import look_up
 
 TILES = torch.tensor([[0, 0, 5, 7], [5, 2, 3, 4], [0, 7, 8, 1]])
 

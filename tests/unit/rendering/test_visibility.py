@@ -8,8 +8,8 @@ from trimesh.ray.ray_pyembree import RayMeshIntersector
 
 from offline.rendering.camera import pixel_rays, to_camera, to_screen, to_world
 from offline.rendering.procedural import CLASSES
+from offline.rendering.rasterizer.visibility import expand, strongest, visible_faces, winners
 from offline.rendering.sampling import sample_scenes
-from offline.rendering.visibility import expand, strongest, visible_faces, winners
 
 SIZE = 96
 

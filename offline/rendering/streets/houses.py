@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural.parts import Colour, Draw, Number, Part, box
-from offline.rendering.street_parts import cells, jitter, joined, patch
+from offline.rendering.streets.parts import cells, jitter, joined, patch
 
 __all__ = ["house"]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from guard.errors import BadInput, nearest
-from offline.rendering.mesh_files import load_mesh
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.files import load_mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
-from offline.rendering.street_parts import SCENERY
+from offline.rendering.streets.parts import SCENERY
 
 __all__ = ["SIZES", "VEHICLES", "StreetModels"]
 

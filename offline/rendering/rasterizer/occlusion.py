@@ -14,7 +14,7 @@ from embreex.mesh_construction import TriangleMesh
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from offline.rendering.light_grid import GridOccluders
+from offline.rendering.rasterizer.light_grid import GridOccluders
 
 __all__ = ["EmbreeOccluders", "Occluders", "occluders"]
 

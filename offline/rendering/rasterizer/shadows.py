@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from offline.rendering.camera import to_camera, view_rotation
-from offline.rendering.fragments import Fragments
-from offline.rendering.occlusion import Occluders, occluders
+from offline.rendering.rasterizer.fragments import Fragments
+from offline.rendering.rasterizer.occlusion import Occluders, occluders
 from offline.rendering.scene import Scene
 
 __all__ = ["LIT", "Shadows", "shadows"]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from offline.rendering.clipping import NEAR, clipped_faces, in_front
+from offline.rendering.rasterizer.clipping import NEAR, clipped_faces, in_front
 
 __all__ = ["NEAR", "cross", "expand", "strongest", "visible_faces", "winners"]
 

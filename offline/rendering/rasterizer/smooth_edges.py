@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from offline.rendering.antialias import Crossings
-from offline.rendering.fragments import FacesInSight, Fragments
-from offline.rendering.normals import corner_groups
+from offline.rendering.rasterizer.antialias import Crossings
+from offline.rendering.rasterizer.fragments import FacesInSight, Fragments
+from offline.rendering.rasterizer.normals import corner_groups
+from offline.rendering.rasterizer.textures import face_tiles
 from offline.rendering.scene import Scene
-from offline.rendering.textures import face_tiles
 
 __all__ = ["without_smooth_edges"]
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int32, Int64
 from torch import Tensor
 
-from offline.rendering.clipping import clipped_ends, in_front
+from offline.rendering.rasterizer.clipping import clipped_ends, in_front
 
 __all__ = ["Outlines", "outlines"]
 

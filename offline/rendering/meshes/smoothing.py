@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 
 __all__ = ["groups_by_crease", "groups_by_normals", "wound_against"]
 

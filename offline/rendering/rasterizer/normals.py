@@ -9,8 +9,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from offline.rendering.fragments import FacesInSight, Fragments
-from offline.rendering.gathering import rows_of
+from offline.rendering.rasterizer.fragments import FacesInSight, Fragments
+from offline.rendering.rasterizer.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["corner_groups", "flat_normals", "group_normals", "smooth_normals"]

@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from guard.settings import Settings
-from offline.rendering.daylight import WeatherName
 from offline.rendering.sampling import Range
+from offline.rendering.streets.daylight import WeatherName
 
 __all__ = ["HALF", "LANE", "PAVEMENT", "StreetSettings"]
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from offline.rendering.camera import pixel_rays
-from offline.rendering.gathering import rows_of
+from offline.rendering.rasterizer.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["FacesInSight", "Fragments", "fragments"]

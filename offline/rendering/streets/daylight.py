@@ -12,8 +12,8 @@ from torch import Tensor
 
 from guard.errors import BadInput
 from guard.settings import Settings
-from offline.rendering.lighting import spherical_harmonics
-from offline.rendering.sky import Sky, sky_radiance, sunlight_through_air
+from offline.rendering.rasterizer.lighting import spherical_harmonics
+from offline.rendering.streets.sky import Sky, sky_radiance, sunlight_through_air
 
 __all__ = ["WEATHERS", "Daylight", "Weather", "WeatherName", "daylight"]
 

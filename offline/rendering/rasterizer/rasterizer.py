@@ -7,18 +7,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from guard.errors import BadInput
-from offline.rendering.antialias import blend, edge_crossings
 from offline.rendering.camera import to_camera, to_screen, to_world
-from offline.rendering.fragments import fragments
-from offline.rendering.intersections import plane_crossings
-from offline.rendering.outlines import outlines
+from offline.rendering.rasterizer.antialias import blend, edge_crossings
+from offline.rendering.rasterizer.fragments import fragments
+from offline.rendering.rasterizer.intersections import plane_crossings
+from offline.rendering.rasterizer.outlines import outlines
+from offline.rendering.rasterizer.shading import shade
+from offline.rendering.rasterizer.shadow_borders import shadow_crossings
+from offline.rendering.rasterizer.shadows import shadows
+from offline.rendering.rasterizer.smooth_edges import without_smooth_edges
+from offline.rendering.rasterizer.visibility import visible_faces
+from offline.rendering.renderer import check_scene, check_size
 from offline.rendering.scene import Scene
-from offline.rendering.shading import shade
-from offline.rendering.shadow_borders import shadow_crossings
-from offline.rendering.shadows import shadows
-from offline.rendering.smooth_edges import without_smooth_edges
-from offline.rendering.visibility import visible_faces
 
 __all__ = ["Rasterizer"]
 
@@ -42,11 +42,7 @@ class Rasterizer:
     """Whether objects keep the light, and the lamps, from one another and from themselves."""
 
     def __post_init__(self) -> None:
-        if min(self.height, self.width, self.samples) < 1:
-            raise BadInput(
-                f"an image of {self.height} x {self.width} pixels of {self.samples} samples: "
-                "each must be at least 1"
-            )
+        check_size(self.height, self.width, self.samples)
 
     def render(self, scene: Scene) -> Float[Tensor, "batch 3 height width"]:
         """Return RGB images: `radiance`, clamped to [0, 1].
@@ -69,7 +65,7 @@ class Rasterizer:
         Raises:
             BadInput: a scene parameter is NaN or infinite, or the background has another size.
         """
-        self._check(scene)
+        check_scene(scene, self.height, self.width)
         height, width = self._grid()
         positions = to_camera(to_world(scene), scene.camera)
         screen = to_screen(positions, scene.camera[:, 3], height, width)
@@ -96,7 +92,7 @@ class Rasterizer:
     @torch.no_grad()
     def coverage(self, scene: Scene) -> Float[Tensor, " batch"]:
         """Return the fraction of samples in [0, 1] that show the subject; 0: it is out of view."""
-        self._check(scene)
+        check_scene(scene, self.height, self.width)
         positions = to_camera(to_world(scene), scene.camera)
         screen = to_screen(positions, scene.camera[:, 3], *self._grid())
         visible, inverse = visible_faces(screen, scene.faces, *self._grid())
@@ -119,16 +115,3 @@ class Rasterizer:
         pixels = scene.background.clamp(0, 1).permute(0, 2, 3, 1)[:, :, None, :, None]
         shape = (-1, self.height, self.samples, self.width, self.samples, -1)
         return pixels.expand(shape).reshape(-1, 3)
-
-    def _check(self, scene: Scene) -> None:
-        size = tuple(scene.background.shape[2:])
-        if size not in ((1, 1), (self.height, self.width)):
-            raise BadInput(
-                f"a background of {size[0]} x {size[1]} pixels: allowed are 1 x 1 and the "
-                f"{self.height} x {self.width} of the images"
-            )
-        for name, value in scene.parameters().items():
-            finite = value.isfinite().reshape(len(scene), -1).all(dim=1)
-            if not finite.all():
-                where = int((~finite).nonzero()[0, 0])
-                raise BadInput(f"scene {where}: parameter {name!r} is NaN or infinite")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 from scipy.spatial import cKDTree
 
-from offline.rendering.meshes import places
+from offline.rendering.meshes.mesh import places
 
 __all__ = ["Surface", "simplified", "sound_faces"]
 

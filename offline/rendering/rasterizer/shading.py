@@ -6,18 +6,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from offline.rendering.camera import to_camera, view_rotation
-from offline.rendering.fragments import FacesInSight, Fragments
-from offline.rendering.gathering import rows_of
-from offline.rendering.lighting import (
+from offline.rendering.rasterizer.fragments import FacesInSight, Fragments
+from offline.rendering.rasterizer.gathering import rows_of
+from offline.rendering.rasterizer.lighting import (
     blinn_phong,
     environment_light,
     lambert,
     lamp_light,
     through_fog,
 )
-from offline.rendering.normals import flat_normals, smooth_normals
+from offline.rendering.rasterizer.normals import flat_normals, smooth_normals
+from offline.rendering.rasterizer.textures import picture_colours
 from offline.rendering.scene import Scene
-from offline.rendering.textures import picture_colours
 
 __all__ = ["shade"]
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural.parts import Draw
-from offline.rendering.street_models import VEHICLES, StreetModels
-from offline.rendering.street_settings import HALF, LANE, StreetSettings
+from offline.rendering.streets.models import VEHICLES, StreetModels
+from offline.rendering.streets.settings import HALF, LANE, StreetSettings
 
 __all__ = ["Standing", "draw_subject", "draw_traffic"]
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from offline.rendering.visibility import expand, strongest
+from offline.rendering.rasterizer.visibility import expand, strongest
 
 __all__ = ["GridOccluders"]
 

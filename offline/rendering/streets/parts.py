@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from offline.rendering.meshes import Mesh, merged
+from offline.rendering.meshes.mesh import Mesh, merged
 from offline.rendering.procedural.parts import (
     Colour,
     Draw,

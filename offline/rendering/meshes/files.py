@@ -15,10 +15,10 @@ from pydantic import Field
 
 from guard.errors import BadInput, one_line
 from guard.settings import Settings
-from offline.rendering.mesh_pictures import Pictures, paint
-from offline.rendering.mesh_repair import Surface, simplified, sound_faces
-from offline.rendering.meshes import Mesh
-from offline.rendering.smoothing import groups_by_crease, groups_by_normals, wound_against
+from offline.rendering.meshes.mesh import Mesh
+from offline.rendering.meshes.pictures import Pictures, paint
+from offline.rendering.meshes.repair import Surface, simplified, sound_faces
+from offline.rendering.meshes.smoothing import groups_by_crease, groups_by_normals, wound_against
 
 __all__ = ["FORMATS", "MeshSettings", "MeshWarning", "load_mesh"]
 

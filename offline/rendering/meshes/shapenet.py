@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from guard.errors import BadInput, nearest
-from offline.rendering.mesh_files import FORMATS
+from offline.rendering.meshes.files import FORMATS
 
 __all__ = ["SYNSETS", "class_folder", "shapenet_models"]
 

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from guard.errors import BadInput
 from offline.rendering.composing import compose
-from offline.rendering.daylight import WEATHERS, daylight
-from offline.rendering.houses import house
 from offline.rendering.procedural.parts import Draw
 from offline.rendering.scene import Scene, concatenate
-from offline.rendering.sky import sky_image
-from offline.rendering.street_models import StreetModels
-from offline.rendering.street_parts import (
+from offline.rendering.streets.daylight import WEATHERS, daylight
+from offline.rendering.streets.houses import house
+from offline.rendering.streets.models import StreetModels
+from offline.rendering.streets.parts import (
     KERB,
     LAMP_HEIGHT,
     carriageway,
@@ -23,8 +22,9 @@ from offline.rendering.street_parts import (
     street_lamp,
     tree,
 )
-from offline.rendering.street_settings import HALF, LANE, PAVEMENT, StreetSettings
-from offline.rendering.street_traffic import Standing, draw_subject, draw_traffic
+from offline.rendering.streets.settings import HALF, LANE, PAVEMENT, StreetSettings
+from offline.rendering.streets.sky import sky_image
+from offline.rendering.streets.traffic import Standing, draw_subject, draw_traffic
 
 __all__ = ["sample_streets"]
 
