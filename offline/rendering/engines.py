@@ -1,20 +1,37 @@
-"""Which renderers this machine can run, and what is missing for the others."""
+"""The renderers by name: which of them this machine can run, and what is missing for the others."""
 
 import importlib
-import importlib.util
 
-__all__ = ["engines"]
+from offline.rendering.rasterizer import Rasterizer
+from offline.rendering.renderer import Renderer
 
-_OPTIONAL = {"mitsuba": "offline.rendering.mitsuba", "redner": "offline.rendering.redner"}
+__all__ = ["RENDERERS", "engines", "make_renderer"]
+
+_OPTIONAL = {"mitsuba": "Mitsuba", "redner": "Redner"}
+RENDERERS = ("rasterizer", *_OPTIONAL)
 
 
 def engines() -> dict[str, str | None]:
-    """Return the renderers by name with what is missing and what to do; None: ready.
+    """Return the renderers by name with what is missing and what to do; None: ready."""
+    states = {name: importlib.import_module(_module(name)).missing() for name in _OPTIONAL}
+    return {"rasterizer": None, **states}
 
-    Each engine's module has a function `missing` that says so. It is imported only here.
+
+def make_renderer(
+    name: str, size: tuple[int, int], samples: int, shadows: bool = False
+) -> Renderer:
+    """Return one of `RENDERERS` for images of height and width; the rasterizer alone has shadows.
+
+    Raises:
+        CornerguardError: it is not installed.
     """
-    states: dict[str, str | None] = {"rasterizer": None}
-    for name, module in _OPTIONAL.items():
-        if importlib.util.find_spec(module) is not None:
-            states[name] = importlib.import_module(module).missing()
-    return states
+    if name == "rasterizer":
+        return Rasterizer(*size, samples, shadows)
+    made: Renderer = getattr(importlib.import_module(_module(name)), _OPTIONAL[name])(
+        *size, samples=samples
+    )
+    return made
+
+
+def _module(name: str) -> str:
+    return f"offline.rendering.{name}"

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,20 +16,15 @@ from guard.errors import BadInput, nearest
 from guard.progress import CONSOLE, track
 from guard.settings import where
 from guard.storage import replace_directory
+from offline.rendering.engines import RENDERERS, make_renderer
 from offline.rendering.ground_truth import Annotations, annotate
 from offline.rendering.image_formation import Photographed
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene_settings import SceneSettings
 from offline.rendering.scene_yaml import SceneFile, load_scene_file
 
-__all__ = ["RENDERERS", "palette", "render_file", "run_lengths"]
+__all__ = ["palette", "render_file", "run_lengths"]
 
-RENDERERS = {
-    "rasterizer": "offline.rendering.rasterizer:Rasterizer",
-    "mitsuba": "offline.rendering.mitsuba:Mitsuba",
-    "redner": "offline.rendering.redner:Redner",
-}
-"""Each is made from height, width and samples."""
 SAMPLES_AT_ONCE = 1 << 20  # of a batch of images, which bounds the memory
 FOLDERS = ("images", "masks", "instances", "depth")
 
@@ -150,9 +144,7 @@ def _renderer(path: Path, settings: SceneSettings) -> Renderer:
     if settings.renderer not in RENDERERS:
         line = where(path, "renderer")
         raise BadInput(f"{line}: {settings.renderer!r}{nearest(settings.renderer, RENDERERS)}")
-    module, name = RENDERERS[settings.renderer].split(":")
-    made: Renderer = getattr(import_module(module), name)(*settings.size, settings.samples)
-    return made
+    return make_renderer(settings.renderer, settings.size, settings.samples, settings.shadows)
 
 
 @torch.no_grad()

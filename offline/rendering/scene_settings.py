@@ -110,6 +110,7 @@ class SceneSettings(Settings):
         size: height and width in pixels.
         samples: sub-pixels along each side of a pixel.
         renderer: which one makes the images.
+        shadows: of the light and the lamps, hard ones; the rasterizer alone casts them.
         seed: of everything random: procedural objects, streets, noise.
         count: how many images.
         image_formation: how a camera sees the light; left out, light is written as it is.
@@ -130,6 +131,7 @@ class SceneSettings(Settings):
     )
     samples: int = Field(2, ge=1, le=8)
     renderer: str = "rasterizer"
+    shadows: bool = True
     seed: int = Field(0, ge=0, lt=1 << 31)
     count: int = Field(1, ge=1, le=10_000_000)
     image_formation: ImageFormation | None = None

@@ -1,6 +1,7 @@
 """Finding the LLVM that Dr.Jit, Mitsuba's compiler, generates code for the CPU with."""
 
 import ctypes
+import importlib.util
 import os
 import re
 from collections.abc import Iterable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from guard.errors import CornerguardError
 
-__all__ = ["OLDEST", "find_llvm"]
+__all__ = ["OLDEST", "find_llvm", "missing"]
 
 OLDEST = 17
 """LLVM 15 and 16 end the process ("Cannot select: fmaximum") on x86-64; 19 was seen to work."""
@@ -39,6 +40,17 @@ def find_llvm(candidates: Iterable[Path] | None = None) -> Path:
         f"Mitsuba compiles for the CPU by LLVM {OLDEST} or newer, which is missing{found}: "
         f"`apt install libllvm19` provides it, {_VARIABLE} names one that is elsewhere"
     )
+
+
+def missing() -> str | None:
+    """Say what Mitsuba lacks on this machine's CPU, and what to do; None: nothing."""
+    if importlib.util.find_spec("mitsuba") is None:
+        return "Mitsuba is not installed: `pip install 'cornerguard[mitsuba]'` provides it"
+    try:
+        find_llvm()
+    except CornerguardError as error:
+        return str(error)
+    return None
 
 
 def _installed() -> list[Path]:

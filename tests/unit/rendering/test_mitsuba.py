@@ -1,6 +1,5 @@
 """Mitsuba against the rasterizer: images and gradients of the same scenes; what is missing."""
 
-import importlib.util
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from torch.nn.functional import cosine_similarity, interpolate
 
 from guard.errors import BadInput, CornerguardError
 from offline.rendering.composing import single
-from offline.rendering.mitsuba import Mitsuba
+from offline.rendering.mitsuba import Mitsuba, missing
 from offline.rendering.mitsuba.llvm import find_llvm
 from offline.rendering.procedural.parts import assemble, ball
 from offline.rendering.rasterizer import Rasterizer
@@ -21,17 +20,8 @@ from offline.rendering.scene import Scene
 SIZE = 48
 
 
-def _missing() -> str | None:
-    if importlib.util.find_spec("mitsuba") is None:
-        return "Mitsuba is not installed: pip install 'cornerguard[mitsuba]'"
-    try:
-        find_llvm()
-    except CornerguardError as error:
-        return str(error)
-    return None
-
-
-needs_mitsuba = pytest.mark.skipif(_missing() is not None, reason=str(_missing()))
+LACKING = missing()
+needs_mitsuba = pytest.mark.skipif(LACKING is not None, reason=f"Mitsuba: {LACKING}")
 
 
 def test_a_machine_without_llvm_is_told_the_package() -> None:
