@@ -9,8 +9,8 @@ quartiles over rounds. A renderer that is not installed is named in `absent`.
 
 Equal noise: `error` is the RMS difference, at 128² and 5,000 faces, from the image of 16 x 16
 samples a pixel, with borders by analytic coverage. The Monte Carlo renderers get the fewest rays,
-of 1 to 6 along each side of a pixel, that come as near as the rasterizer; where 6 x 6 do not,
-they get those, and are compared in their favour. `rasterizer_1` is the rasterizer of one sample a
+that come as near as the rasterizer: up to 10 along each side of a pixel for Mitsuba, up to 6 for
+redner, which is then compared in its favour. `rasterizer_1` is the rasterizer of one sample a
 pixel; ratios are of the one of 3 x 3, which is its default. The Monte Carlo
 renderers draw the scenes of a batch one after the other: they are timed on its first one, in cells
 of 16.
@@ -42,8 +42,9 @@ __all__ = ["cells", "chosen_rays", "errors", "growth", "measure", "ratio"]
 
 SIZES, FACES, BATCHES, GPU_BATCHES = (64, 128, 224), (1000, 5000, 20000), (1, 16), (1, 16, 64, 256)
 MIDDLE = (128, 5000, 16)
-RAYS = (1, 2, 3, 4, 6)
-MONTE_CARLO = ("redner", "mitsuba")
+RAYS = (1, 2, 3, 4, 6, 8, 9, 10)
+MONTE_CARLO = {"redner": 6, "mitsuba": 10}
+"""The most rays along each side of a pixel; redner would take half a minute an image beyond."""
 Cell = tuple[int, int, int]
 
 
@@ -114,7 +115,7 @@ def chosen_rays(
         others, absent = installed(count, scene)
         open_cases = {
             name: make for name, make in others.items()
-            if name in MONTE_CARLO
+            if count <= MONTE_CARLO.get(name, 0)
             and (name not in rays or found[name][str(rays[name])] > wanted["rasterizer"])
         }  # fmt: skip
         for name, error in errors(open_cases, scene, size).items():
