@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from offline.rendering.rasterizer.gathering import rows_of
+from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["pixel_rays", "rotation", "to_camera", "to_screen", "to_world", "view_rotation"]

@@ -95,13 +95,13 @@ def _scene(meshes: Sequence[Mesh], classes: Sequence[int]) -> Scene:
     smoothing = _in_one(groups, meshes, -1)
     fields = {
         "points": points,
-        "owners": owners.repeat_interleave(torch.tensor([len(m.vertices) for m in meshes])),
+        "owners": owners.repeat_interleave(owners.new_tensor([len(m.vertices) for m in meshes])),
         "faces": torch.cat([mesh.faces + vertex for mesh, vertex, _ in starts]),
         "edges": torch.cat(edges),
         "smoothing": smoothing[: _up_to_last(smoothing >= 0)],
         "uv": _in_one([mesh.uv for mesh in meshes], meshes, 0)[:painted],
         "tile": tile[:painted],
-        "tiles": tiles.to(device),
+        "tiles": tiles,
         "face_colours": torch.cat([mesh.colours for mesh in meshes]),
         "classes": owners.new_tensor(classes),
         "gloss": points.new_zeros(count),
@@ -118,7 +118,8 @@ def _scene(meshes: Sequence[Mesh], classes: Sequence[int]) -> Scene:
         "background": points.new_ones(3, 1, 1),
         "fog": points.new_zeros(4),
     }
-    return Scene(**{name: value[None] for name, value in fields.items()})
+    # A mesh without pictures, or smoothing, has these empty on the CPU, wherever its vertices are.
+    return Scene(**{name: value[None].to(device) for name, value in fields.items()})
 
 
 def _edges(edges: Tensor, vertex: int, face: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import importlib
 
+from guard.errors import CornerguardError
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.renderer import Renderer
 
@@ -23,13 +24,15 @@ def make_renderer(
     """Return one of `RENDERERS` for images of height and width; the rasterizer alone has shadows.
 
     Raises:
-        CornerguardError: it is not installed.
+        CornerguardError: it, or what it needs on the CPU, is not installed.
     """
     if name == "rasterizer":
         return Rasterizer(*size, samples, shadows)
-    made: Renderer = getattr(importlib.import_module(_module(name)), _OPTIONAL[name])(
-        *size, samples=samples
-    )
+    module = importlib.import_module(_module(name))
+    lacking = module.missing()
+    if lacking:
+        raise CornerguardError(f"renderer {name}: {lacking}")
+    made: Renderer = getattr(module, _OPTIONAL[name])(*size, samples=samples)
     return made
 
 

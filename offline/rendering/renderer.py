@@ -50,8 +50,11 @@ def check_scene(scene: Scene, height: int, width: int) -> None:
     """Refuse scenes that no image of this size can be made of.
 
     Raises:
-        BadInput: a scene parameter is NaN or infinite, or the background has another size.
+        BadInput: there is no scene, a scene parameter is NaN or infinite, or the background has
+            another size.
     """
+    if not len(scene):
+        raise BadInput("a batch without a scene: at least one is wanted")
     size = tuple(scene.background.shape[2:])
     if size not in ((1, 1), (height, width)):
         raise BadInput(
@@ -59,7 +62,7 @@ def check_scene(scene: Scene, height: int, width: int) -> None:
             f"{height} x {width} of the images"
         )
     for name, value in scene.parameters().items():
-        finite = value.isfinite().reshape(len(scene), -1).all(dim=1)
+        finite = value.isfinite().flatten(1).all(dim=1)
         if not finite.all():
             where = int((~finite).nonzero()[0, 0])
             raise BadInput(f"scene {where}: parameter {name!r} is NaN or infinite")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.nn.functional import pad
 
 from guard.errors import BadInput, nearest
 
@@ -96,7 +97,9 @@ class Scene:
             if name not in PARAMETERS:
                 raise BadInput(f"{name!r} is no scene parameter{nearest(name, PARAMETERS)}")
             wanted = tuple(getattr(self, name).shape)
-            if name != "background" and tuple(value.shape) != wanted:
+            if name == "background":  # its size may change
+                wanted = (*wanted[:2], *value.shape[2:])
+            if tuple(value.shape) != wanted:
                 raise BadInput(f"scene parameter {name!r} has shape {wanted}, not {value.shape}")
         return dataclasses.replace(self, **theta)
 
@@ -134,7 +137,13 @@ class Scene:
 
 
 def concatenate(scenes: Sequence[Scene]) -> Scene:
-    """Join batches of scenes into one; their backgrounds must be of the same size."""
+    """Join batches of scenes into one, padded to the largest; gradients flow through.
+
+    Raises:
+        BadInput: there are none, or their backgrounds are of different sizes.
+    """
+    if not scenes:
+        raise BadInput("no scenes to be joined: at least one batch is wanted")
     sizes = {tuple(scene.background.shape[2:]) for scene in scenes}
     if len(sizes) != 1:
         raise BadInput(f"scenes to be joined have backgrounds of different sizes: {sorted(sizes)}")
@@ -150,7 +159,9 @@ def concatenate(scenes: Sequence[Scene]) -> Scene:
 
 def _joined(values: Sequence[Tensor], padding: int) -> Tensor:
     longest = [max(sizes) for sizes in zip(*(value.shape[1:] for value in values), strict=True)]
-    whole = values[0].new_full((sum(len(value) for value in values), *longest), padding)
-    for part, value in zip(whole.split([len(value) for value in values]), values, strict=True):
-        part[(..., *(slice(size) for size in value.shape[1:]))] = value
-    return whole
+    rows = []
+    for value in values:
+        lacking = [most - size for most, size in zip(longest, value.shape[1:], strict=True)]
+        ends = [end for count in reversed(lacking) for end in (0, count)]  # the last axis first
+        rows.append(pad(value, ends, value=padding))
+    return torch.cat(rows)

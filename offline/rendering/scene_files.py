@@ -1,8 +1,9 @@
 """Scenes in files: all that is needed to render them again bit for bit."""
 
-import dataclasses
 from pathlib import Path
+from typing import get_type_hints
 
+from jaxtyping import jaxtyped
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -30,11 +31,17 @@ def load_scene(path: Path) -> Scene:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{path}: cannot be read as scenes: {error}") from None
-    wanted = {field.name for field in dataclasses.fields(Scene)}
-    if set(tensors) != wanted:
-        wrong = ", ".join(sorted(wanted ^ set(tensors)))
-        raise BadInput(f"{path}: not a file of scenes: tensors missing or unknown: {wrong}")
+    kinds = get_type_hints(Scene)
+    if set(tensors) != set(kinds):
+        names = ", ".join(sorted(set(kinds) ^ set(tensors)))
+        raise BadInput(f"{path}: not a file of scenes: tensors missing or unknown: {names}")
+    with jaxtyped("context"):  # binds the sizes, so that those of one name must be the same
+        wrong = [k for k, kind in kinds.items() if not isinstance(tensors[k], kind)]
+    if wrong:
+        found = f"{tensors[wrong[0]].dtype} {tuple(tensors[wrong[0]].shape)}"
+        raise BadInput(f"{path}: {wrong[0]} is of the wrong kind or size: {found}")
     scene = Scene(**tensors)
+    rows, columns = scene.texture.shape[2:]
     named = {
         "faces": (scene.faces, scene.points.shape[1]),
         "edges": (scene.edges[..., :2], scene.points.shape[1]),
@@ -42,6 +49,8 @@ def load_scene(path: Path) -> Scene:
         "owners": (scene.owners, scene.pose.shape[1]),
         "smoothing": (scene.smoothing, 3 * scene.faces.shape[1]),
         "tile": (scene.tile, scene.tiles.shape[1]),
+        "tiles": (scene.tiles[..., 0:3:2].sum(2).clamp_min(-1), rows + 1),
+        "tiles' columns": (scene.tiles[..., 1:4:2].sum(2).clamp_min(-1), columns + 1),
     }
     for name, (numbers, most) in named.items():
         if numbers.numel() and not -1 <= int(numbers.min()) <= int(numbers.max()) < most:

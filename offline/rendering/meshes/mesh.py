@@ -1,4 +1,4 @@
-"""Triangle meshes: checked, with their edges, read by `mesh_files` or built by `procedural`."""
+"""Triangle meshes: checked, with their edges, read by `files` or built by `procedural`."""
 
 import dataclasses
 from dataclasses import dataclass, field

@@ -6,10 +6,11 @@ from typing import Any
 import drjit as dr
 import mitsuba as mi
 
+from offline.rendering.rasterizer.lighting import NEAREST_LAMP, SHININESS
+
 __all__ = ["Surface"]
 
-_NEAREST_LAMP = 0.01  # where the inverse square ends
-_SQUARINGS = 5  # the highlight's exponent is 2 to this power
+_TINY = 1e-30  # keeps the direction to a lamp finite where it lies on the surface
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class Surface:
             towards = self._vector("lamps", 6 * number) - place
             squared = dr.squared_norm(towards)
             strength = self._vector("lamps", 6 * number + 3)
-            strength /= dr.maximum(squared, _NEAREST_LAMP**2)
-            lights.append((towards * dr.rsqrt(squared), strength))
+            strength /= dr.maximum(squared, NEAREST_LAMP**2)
+            lights.append((towards * dr.rsqrt(dr.maximum(squared, _TINY)), strength))
         for towards, strength in lights:
             facing = dr.maximum(dr.dot(normal, towards), 0)
             mirror = dr.maximum(dr.dot(normal, dr.normalize(towards + view)), 0)
-            for _ in range(_SQUARINGS):
+            for _ in range(int(SHININESS).bit_length() - 1):  # it is a power of 2
                 mirror *= mirror
             colour += strength * (base * facing + dr.select(facing > 0, gloss * mirror, 0))
         kept = dr.exp(-self._vector("fog").x * distance)

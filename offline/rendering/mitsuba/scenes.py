@@ -56,8 +56,9 @@ def gradients(
         seed=seed,
         spp=rays,
     )
+    # What has no part in the image, or no length, has one 0 for its gradient.
     return [
-        dr.grad(array).torch().view(value.shape) if want else None
+        dr.grad(array).torch().expand(value.numel()).reshape(value.shape) if want else None
         for array, value, want in zip(arrays.values(), values, wanted, strict=True)
     ]
 

@@ -5,14 +5,15 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from offline.rendering.camera import to_camera, to_world, view_rotation
+from offline.rendering.gathering import rows_of, sums_of
+from offline.rendering.rasterizer.lighting import REFLECTED
+from offline.rendering.rasterizer.normals import CANCELLED
 from offline.rendering.scene import Scene
 
 __all__ = ["Inputs", "Topology", "inputs", "topology"]
-
-_REFLECTED = (1.0, *[2 / 3] * 3, *[1 / 4] * 5)  # of the bands of radiance, by a Lambertian surface
 
 
 class Topology(NamedTuple):
@@ -90,13 +91,13 @@ def inputs(scene: Scene, part: Topology) -> Inputs:
         screen=to_camera(places, scene.camera)[0]
         * torch.stack((squeeze, squeeze, torch.ones_like(squeeze))),
         places=places[0],
-        normals=_normals(embedding(part.faces, places[0]), scene.smoothing[0], eye),
-        base=scene.face_colours[0, : len(part.faces)] * embedding(part.owners, scene.colour[0]),
+        normals=_normals(rows_of(part.faces, places[0]), scene.smoothing[0], eye),
+        base=scene.face_colours[0, : len(part.faces)] * rows_of(part.owners, scene.colour[0]),
         gloss=scene.gloss[0][part.owners],
         texture=scene.texture[0],
         light=torch.cat((normalize(light[:3], dim=0), light[3:])),
         lamps=scene.lamps[0],
-        environment=scene.environment[0] * light.new_tensor(_REFLECTED)[:, None],
+        environment=scene.environment[0] * light.new_tensor(REFLECTED)[:, None],
         eye=eye,
         background=scene.background[0].clamp(0, 1),
         fog=scene.fog[0],
@@ -106,7 +107,8 @@ def inputs(scene: Scene, part: Topology) -> Inputs:
 def _normals(corners: Tensor, smoothing: Tensor, eye: Tensor) -> Tensor:
     """Return the unit normals of corners on the side of the eye, by the side of their face.
 
-    It is the face's own, or the sum over the corner's group, in which faces count by their area.
+    It is the face's own, or the sum over the corner's group, in which faces count by their area;
+    where that cancels, the face's own again, as in the rasterizer.
     """
     sides = corners[:, 1:] - corners[:, :1]
     flat = torch.cross(sides[:, 0], sides[:, 1], dim=1)
@@ -116,10 +118,10 @@ def _normals(corners: Tensor, smoothing: Tensor, eye: Tensor) -> Tensor:
     groups[: len(smoothing)] = smoothing[: len(flat)]
     grouped = groups >= 0
     if grouped.any():
-        sums = flat.new_zeros(int(groups.max()) + 1, 3)
-        sums = sums.index_add(0, groups[grouped], normals[grouped])
-        sums = embedding(groups.clamp_min(0), sums)
-        used = grouped[..., None] & (sums != 0).any(dim=2, keepdim=True)
+        sums = sums_of(groups[grouped], normals[grouped], int(groups.max()) + 1)
+        sums = rows_of(groups.clamp_min(0), sums)
+        lengths, own = (each.norm(dim=2, keepdim=True) for each in (sums, normals))
+        used = grouped[..., None] & (lengths > CANCELLED * own)
         normals = torch.where(used, sums, normals)
     normals = torch.where(behind[:, None, None], -normals, normals)
     return normalize(normals, dim=2, eps=1e-30)

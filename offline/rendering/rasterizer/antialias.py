@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from offline.rendering.rasterizer.gathering import rows_of, sums_of
+from offline.rendering.gathering import rows_of, sums_of
 from offline.rendering.rasterizer.outlines import Outlines
 from offline.rendering.rasterizer.visibility import cross, expand, winners
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int32, Int64
 from torch import Tensor
 
-from offline.rendering.rasterizer.gathering import rows_of
+from offline.rendering.gathering import rows_of
 
 __all__ = ["NEAR", "clipped_ends", "clipped_faces", "in_front"]
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from offline.rendering.camera import pixel_rays
-from offline.rendering.rasterizer.gathering import rows_of
+from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["FacesInSight", "Fragments", "fragments"]
@@ -65,12 +65,6 @@ class Fragments:
     def normals(self) -> Float[Tensor, "fragment 3"]:
         """Return the normals of the faces, as in `FacesInSight`."""
         return rows_of(self.slot, self.faces.normals)
-
-    @property
-    def triangles(self) -> Float[Tensor, "fragment 3 3"]:
-        """Return the corners of the faces, in camera axes."""
-        corners: Tensor = rows_of(self.slot, self.faces.corners.flatten(1))
-        return corners.view(-1, 3, 3)
 
     def places(self) -> Float[Tensor, "fragment 3"]:
         """Return where the rays arrive, in camera axes."""

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from offline.rendering.gathering import rows_of
 from offline.rendering.rasterizer.antialias import Crossings, steepness
-from offline.rendering.rasterizer.gathering import rows_of
 
 __all__ = ["plane_crossings"]
 

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 __all__ = [
     "NEAREST_LAMP",
+    "REFLECTED",
     "SHININESS",
     "blinn_phong",
     "environment_light",
@@ -24,6 +25,8 @@ __all__ = [
 SHININESS = 32.0
 NEAREST_LAMP = 0.01
 """No surface is lit as if it were nearer to a lamp than this, where the inverse square explodes."""
+REFLECTED = (1.0, *[2 / 3] * 3, *[1 / 4] * 5)
+"""Share of each spherical harmonic of the radiance that a Lambertian surface keeps."""
 
 
 def lambert(
@@ -65,8 +68,8 @@ def environment_light(
     about a hundredth of what arrives: Ramamoorthi & Hanrahan, "An Efficient Representation for
     Irradiance Environment Maps" (2001), whose A_l are these times π, as their L is radiance.
     """
-    bands = normal.new_tensor((1, *[2 / 3] * 3, *[1 / 4] * 5))
-    return ((bands * spherical_harmonics(normal))[:, :, None] * coefficients).sum(1)
+    kept = normal.new_tensor(REFLECTED) * spherical_harmonics(normal)
+    return (kept[:, :, None] * coefficients).sum(1)
 
 
 def spherical_harmonics(direction: Float[Tensor, "place 3"]) -> Float[Tensor, "place 9"]:

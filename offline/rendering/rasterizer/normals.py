@@ -9,13 +9,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from offline.rendering.gathering import rows_of
 from offline.rendering.rasterizer.fragments import FacesInSight, Fragments
-from offline.rendering.rasterizer.gathering import rows_of
 from offline.rendering.scene import Scene
 
-__all__ = ["corner_groups", "flat_normals", "group_normals", "smooth_normals"]
+__all__ = ["CANCELLED", "corner_groups", "flat_normals", "group_normals", "smooth_normals"]
 
-_CANCELLED = 1e-4  # of a face's own normal: a sum of normals below it is rounding
+CANCELLED = 1e-4
+"""Of a face's own normal: a sum of normals below it is rounding."""
 
 
 def flat_normals(faces: FacesInSight) -> Float[Tensor, "seen 3"]:
@@ -35,7 +36,7 @@ def smooth_normals(
     faces = seen.faces
     sums = rows_of(corner_groups(scene, faces), group_normals(scene, seen.positions))
     own = faces.normals[:, None]
-    alone = sums.norm(dim=2, keepdim=True) <= _CANCELLED * own.norm(dim=2, keepdim=True)
+    alone = sums.norm(dim=2, keepdim=True) <= CANCELLED * own.norm(dim=2, keepdim=True)
     corners = normalize(torch.where(alone, own, sums), dim=2)
     corners = _towards_camera(corners.flatten(1), faces)
     between = rows_of(seen.slot, corners).unflatten(1, (3, 3))

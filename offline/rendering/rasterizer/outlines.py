@@ -47,7 +47,8 @@ def outlines(
     if behind is not None and len(behind):
         edge, end = behind.unbind(1)
         points = clipped_ends(table, ends[edge])
-        ends = ends.index_put((edge, end), len(table) + torch.arange(len(edge)).to(ends))
+        number = torch.arange(len(edge), dtype=ends.dtype, device=ends.device)
+        ends = ends.index_put((edge, end), len(table) + number)
         table = torch.cat((table, points))
     with torch.no_grad():
         points = table.index_select(0, ends.view(-1)).view(-1, 6)

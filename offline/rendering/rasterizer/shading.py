@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from offline.rendering.camera import to_camera, view_rotation
+from offline.rendering.gathering import rows_of
 from offline.rendering.rasterizer.fragments import FacesInSight, Fragments
-from offline.rendering.rasterizer.gathering import rows_of
 from offline.rendering.rasterizer.lighting import (
     blinn_phong,
     environment_light,
@@ -41,7 +41,7 @@ def shade(
     base, gloss, towards, light = rows_of(seen.slot, _faces(scene, seen.faces)).split(
         [3, 1, 3, 3], dim=1
     )
-    smooth, painted = scene.smoothing.shape[1] > 0, scene.tiles.shape[1] > 0
+    smooth, painted = scene.smoothing.shape[1] > 0, scene.tile.shape[1] > 0
     if smooth or painted:
         weights = seen.weights()
     normal, matt = _smooth(scene, seen, weights) if smooth else _flat(scene, seen)

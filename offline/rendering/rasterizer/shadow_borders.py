@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from offline.rendering.gathering import rows_of
 from offline.rendering.rasterizer.antialias import Crossings, steepness
 from offline.rendering.rasterizer.fragments import Fragments
-from offline.rendering.rasterizer.gathering import rows_of
 from offline.rendering.rasterizer.shadows import LIT, Shadows
 from offline.rendering.scene import Scene
 

@@ -52,7 +52,7 @@ def _look_like_one(
     shared = ((a[:, :, None] == b[:, None]) & (a[:, :, None] > 0)).any(2).any(1)
     number = faces.scene * scene.faces.shape[1] + faces.number
     looks = scene.face_colours.reshape(-1, 3)[number]
-    if scene.tiles.shape[1]:
+    if scene.tile.shape[1]:
         tile = face_tiles(scene, faces)[:, None]
         looks = torch.cat((looks, tile.to(looks.dtype)), dim=1)
     return shared & (looks[first] == looks[second]).all(1)

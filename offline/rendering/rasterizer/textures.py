@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from offline.rendering.gathering import rows_of
 from offline.rendering.rasterizer.fragments import FacesInSight, Fragments
-from offline.rendering.rasterizer.gathering import rows_of
 from offline.rendering.scene import Scene
 
 __all__ = ["face_tiles", "look_up", "picture_colours"]

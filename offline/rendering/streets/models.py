@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from guard.errors import BadInput, nearest
-from offline.rendering.meshes.files import load_mesh
+from offline.rendering.meshes.files import FORMATS, load_mesh
 from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.streets.parts import SCENERY
@@ -43,7 +43,7 @@ class StreetModels:
         self.objects: tuple[str, ...] = CLASSES
         if folder is not None:
             for name in SIZES:
-                files = sorted(p for p in (folder / name).glob("*") if p.suffix.lower() in SUFFIXES)
+                files = sorted(p for p in (folder / name).glob("*") if p.suffix.lower() in FORMATS)
                 if files:
                     self._files[name] = files
             self.objects = tuple(sorted(self._files))
@@ -86,9 +86,6 @@ class StreetModels:
         extent = mesh.vertices[:, axis].amax() - mesh.vertices[:, axis].amin()
         mesh = dataclasses.replace(mesh, colours=mesh.colours.clamp(0, 1) ** 1.8)
         return mesh, size / max(float(extent), 1e-6)
-
-
-SUFFIXES = (".obj", ".glb", ".gltf", ".ply", ".off", ".stl")
 
 
 @lru_cache(maxsize=64)

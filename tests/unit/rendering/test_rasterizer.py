@@ -8,6 +8,7 @@ from rich_scenes import rich_scene
 
 from guard.errors import BadInput
 from offline.rendering.composing import single
+from offline.rendering.ground_truth import annotate
 from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES
 from offline.rendering.rasterizer import Rasterizer
@@ -130,6 +131,42 @@ def test_a_parameter_that_is_not_finite_is_named(name: str) -> None:
     value[1] = float("nan")
     with pytest.raises(BadInput, match=f"scene 1: parameter '{name}'"):
         Rasterizer(16, 16).render(scene.replace(**{name: value}))
+
+
+def test_nothing_is_made_on_another_device_than_the_scenes() -> None:
+    """A default device that holds no numbers stands for the CPU of a machine with a GPU."""
+    scene, renderer = rich_scene(0), Rasterizer(24, 24, shadows=True)
+
+    def rendered() -> list[torch.Tensor]:
+        theta = {k: scene.parameters()[k].clone().requires_grad_() for k in PARAMETERS}
+        image = renderer.render(scene.replace(**theta))
+        gradients = torch.autograd.grad(image.square().sum(), list(theta.values()))
+        return [image, *gradients, renderer.coverage(scene), *annotate(scene, 24, 24)]
+
+    wanted = rendered()
+    with torch.device("meta"):
+        found = rendered()
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+
+
+def test_scenes_that_show_nothing_have_gradients_all_the_same(device: torch.device) -> None:
+    scene = rich_scene(0).to(device)
+    theta = {k: scene.parameters()[k].clone().requires_grad_() for k in PARAMETERS}
+    aside = theta["camera"].new_tensor([0, 0, 0, 0, 0, -90.0, -90, -90])
+    away = theta | {"camera": theta["camera"] + aside}
+    image = Rasterizer(24, 24, shadows=True).render(scene.replace(**away))
+    torch.testing.assert_close(image, scene.background.expand_as(image))
+    gradients = torch.autograd.grad(image.sum(), list(theta.values()), allow_unused=True)
+    assert all(each is None or bool(each.isfinite().all()) for each in gradients)
+    assert float(gradients[PARAMETERS.index("background")].sum()) == pytest.approx(3 * 24 * 24)
+
+
+def test_a_batch_without_a_scene_is_refused() -> None:
+    scene = rich_scene(0)[torch.zeros(1, dtype=torch.bool)]
+    for use in (Rasterizer(16, 16).render, Rasterizer(16, 16).coverage):
+        with pytest.raises(BadInput, match="a batch without a scene"):
+            use(scene)
 
 
 def test_a_background_of_another_size_is_refused() -> None:

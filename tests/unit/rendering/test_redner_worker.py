@@ -19,8 +19,15 @@ from offline.rendering.redner.process import WorkerProcess
 from offline.rendering.scene import Scene
 
 LACKING = missing()
-installed = pytest.mark.skipif(LACKING is not None, reason=f"redner: {LACKING}")
+installed = pytest.mark.usefixtures("redner_here")
 WORKER = Path(environment.__file__).with_name("worker")
+
+
+@pytest.fixture
+def redner_here() -> None:
+    """Skip by one line of this file, so that the summary says it once."""
+    if LACKING is not None:
+        pytest.skip(f"redner: {LACKING}")
 
 
 def scene() -> Scene:

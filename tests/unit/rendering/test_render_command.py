@@ -59,7 +59,7 @@ def test_a_scene_file_becomes_images_with_their_truth(ships: Path) -> None:
         "annotations.json", "depth", "images", "instances", "masks",
     ]  # fmt: skip
     scenes = load_scene_file(ships).scenes(0, 3)
-    wanted = srgb((Rasterizer(40, 56, 1).radiance(scenes) * 2**0.5).clamp(0, 1))
+    wanted = srgb((Rasterizer(40, 56, 1, shadows=True).radiance(scenes) * 2**0.5).clamp(0, 1))
     truth = annotate(scenes, 40, 56)
     coco = COCO(out / "annotations.json")
     assert [c["name"] for c in coco.loadCats(coco.getCatIds())] == ["boat", "crate"]
