@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from guard.cli import app
 from guard.errors import BadInput
+from offline.rendering.coco import run_lengths
 from offline.rendering.ground_truth import annotate
 from offline.rendering.image_formation import srgb
 from offline.rendering.rasterizer import Rasterizer
-from offline.rendering.rendered_folder import palette, render_file, run_lengths
+from offline.rendering.rendered_folder import palette, render_file
 from offline.rendering.scene_yaml import load_scene_file
 
 SHIPS = """
