@@ -121,7 +121,7 @@ def pavement(draw: Draw, half: Number, wide: Number, length: Number) -> Mesh:
 
 
 def ground(draw: Draw, start: Number, wide: Number, length: Number) -> Mesh:
-    """Lay gardens on both sides, `wide` metres from x = start and -start on, a step below KERB.
+    """Lay gardens on both sides, `wide` metres from x = start and -start on, at the height KERB.
 
     So what stands beside the pavements casts its shadow on something.
     """
@@ -132,9 +132,9 @@ def ground(draw: Draw, start: Number, wide: Number, length: Number) -> Mesh:
 
     parts = []
     for side in (-1, 1):
-        parts.append(cells(side * (start + np.linspace(0, wide, 7)), z, KERB - 0.02, soil))
+        parts.append(cells(side * (start + np.linspace(0, wide, 7)), z, KERB, soil))
         edge = [(side * start, y, -1 - along) for y, along in
-                ((0, 0), (0, length), (KERB - 0.02, length), (KERB - 0.02, 0))]  # fmt: skip
+                ((0, 0), (0, length), (KERB, length), (KERB, 0))]  # fmt: skip
         parts.append(patch(edge, ALBEDO))
     return joined("ground", parts)
 
