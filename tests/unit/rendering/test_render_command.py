@@ -124,7 +124,7 @@ def test_an_object_out_of_view_is_a_warning_with_its_number(
         ("seed: 4", "street: {}", "one of `objects` and `street` is wanted"),
         ("seed: 4", "renderer: rasteriser", r"ships\.yaml:4: renderer: .*did you mean 'rasteri"),
         ("seed: 4", "renderer: mitsuba\nshadows: true", r"ships\.yaml:1: mitsuba casts no `sh"),
-        ("{mesh: cube", "{mash: cube", r"ships\.yaml:9: .*objects\[1\]\.mash'; did you mean 'mesh'"),
+        ("{mesh: cube", "{mash: cube", r"ships\.yaml:9: .*\.mash'; did you mean 'mesh'"),
         ("size: [40, 56]", "size: 40", r"ships\.yaml:2: size: input should be a list, not '40'"),
         ("daylight: {hour: 9.5, weather: hazy, heading: 40}", "background: sky.png",
          r"ships\.yaml:11: background: .*not a picture"),
