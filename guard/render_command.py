@@ -11,26 +11,37 @@ __all__ = ["app"]
 
 app = typer.Typer(rich_markup_mode="rich")
 
+# A paragraph for each line, which typer 0.15 keeps apart as well; so YAML without indentation.
 EXAMPLE = """
-[bold]Example[/bold]: cornerguard render street.yaml --out streets --count 500, where street.yaml is
+[bold]Example[/bold]: cornerguard render street.yaml --out streets --count 5
 
-    size: \\[360, 640]                 # height, width; also: samples, seed, count, renderer
-\b
-    street: {hour: \\[7, 21], weather: \\[clear, hazy, fog], subjects: \\[car, bus]}
-\b
-    image_formation: {exposure: 0.3, full_well: 8000}      # sRGB, with a sensor's noise
+where street.yaml is
 
-or, for objects of your own:
+size: \\[360, 640]                                   # height, width
 
-    objects:                         # the subject first; angles in degrees, y is up
-\b
-      - {mesh: models/truck.glb, pose: \\[0, 30, 0], translation: \\[0, 0.2, 0], scale: 1.2}
-\b
-      - {class: bench, translation: \\[2, 0, -1]}
-\b
-    camera: {distance: 5, azimuth: 35, elevation: 15, field_of_view: 40}
-\b
-    daylight: {hour: 17.5, weather: clear}   # or: light, environment, lamps, fog, background
+street: {hour: \\[7, 21], weather: \\[clear, hazy, fog], subjects: \\[car, bus]}
+
+image_formation: {exposure: 0.3, full_well: 8000}  # sRGB, a sensor's noise
+
+or, for objects of your own (angles in degrees, y is up, the subject first):
+
+objects:
+
+- {class: bus, pose: \\[0, 30, 0], translation: \\[0, 0.2, 0], scale: 1.2}
+
+- {class: bench, translation: \\[2, 0, -1]}
+
+# - {mesh: models/truck.glb, class: truck}        OBJ, GLB, PLY, OFF or STL
+
+camera: {distance: 5, azimuth: 35, elevation: 15, field_of_view: 40}
+
+daylight: {hour: 17.5, weather: clear}
+
+[bold]Instead of daylight[/bold]: light: {direction, colour}, lamps: \\[{place, colour}],
+environment: RGB, fog: {visibility, colour}, background: RGB or a picture.
+
+[bold]Also[/bold]: samples (along each side of a pixel), seed, count, shadows: false, and
+renderer: mitsuba or redner, which cast no shadows.
 """
 
 

@@ -24,14 +24,18 @@ class Installable(str, Enum):
     REDNER = "redner"
 
 
-@renderer.command(epilog="Example: cornerguard renderer install redner --python /usr/bin/python3.8")
+@renderer.command(epilog="Example: cornerguard renderer install redner")
 def install(
     engine: Annotated[Installable, typer.Argument(metavar="ENGINE", help="redner")],
     python: Annotated[
         Path | None, typer.Option(metavar="PATH", help="A Python 3.8; else one is looked for.")
     ] = None,
 ) -> None:
-    """Make the environment of an engine that cannot be imported here, and render with it once."""
+    """Give an engine an environment of its own, and render an image with it as a check.
+
+    redner has packages for Python 3.8 alone: one on the PATH, or of pyenv, uv or conda, is taken.
+    The environment lies in $CORNERGUARD_REDNER, or else in ~/.local/share/cornerguard/redner.
+    """
     folder = toolchain("offline.rendering.redner").install(python)
     Console().print(escape(f"{engine.value}: ready in {folder}"), soft_wrap=True, highlight=False)
 

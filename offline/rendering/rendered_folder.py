@@ -1,21 +1,22 @@
 """A folder of rendered images with their ground truth, written a few images at a time."""
 
-import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool
 from numpy import ndarray
 from PIL import Image
+from rich.markup import escape
 
 from guard.errors import BadInput, nearest
 from guard.progress import CONSOLE, track
 from guard.settings import where
 from guard.storage import replace_directory
+from offline.rendering.coco import coco_file
 from offline.rendering.engines import RENDERERS, make_renderer
 from offline.rendering.ground_truth import Annotations, annotate
 from offline.rendering.image_formation import Photographed
@@ -23,7 +24,7 @@ from offline.rendering.renderer import Renderer
 from offline.rendering.scene_settings import SceneSettings
 from offline.rendering.scene_yaml import SceneFile, load_scene_file
 
-__all__ = ["palette", "render_file", "run_lengths"]
+__all__ = ["palette", "render_file"]
 
 SAMPLES_AT_ONCE = 1 << 20  # of a batch of images, which bounds the memory
 FOLDERS = ("images", "masks", "instances", "depth")
@@ -46,7 +47,8 @@ def render_file(path: Path, folder: Path, count: int | None = None) -> None:
     Raises:
         BadInput: a mistake in the file, the folder is not empty, or more images than differ.
     """
-    file = load_scene_file(path)
+    with _warned():
+        file = load_scene_file(path)
     count = file.settings.count if count is None else count
     if count > 1 and not file.varies:
         raise BadInput(f"{path}: nothing in it is random: its {count} images would be the same")
@@ -59,10 +61,10 @@ def render_file(path: Path, folder: Path, count: int | None = None) -> None:
     at_once = max(1, SAMPLES_AT_ONCE // (height * width * file.settings.samples**2))
     digits = max(4, len(str(count - 1)))
     starts = range(0, count, at_once)
-    with replace_directory(folder) as partial:
+    with _warned(), _written(folder) as partial:
         for name in FOLDERS:
             (partial / name).mkdir()
-        with _coco(partial / "annotations.json", file.classes) as coco:
+        with coco_file(partial / "annotations.json", file.classes) as coco:
             for first in track(starts, f"Rendering {count} images", len(starts)):
                 scenes = file.scenes(first, min(at_once, count - first))
                 images = _photograph(renderer, file.settings, first, scenes)
@@ -72,15 +74,6 @@ def render_file(path: Path, folder: Path, count: int | None = None) -> None:
                     name = f"{first + i:0{digits}d}"
                     _write(partial, name, image, truth, i, len(file.classes))
                     coco.add(first + i, f"images/{name}.png", truth, i)
-
-
-def run_lengths(mask: Bool[ndarray, "height width"]) -> list[int]:
-    """Return COCO's run lengths of a mask: by columns, the first run is of zeros."""
-    flat = np.concatenate(([False], mask.reshape(-1, order="F"), [False]))
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    edges = np.concatenate(([0], changes, [mask.size]))
-    runs: list[int] = np.diff(edges).tolist()
-    return runs[:-1] if runs[-1] == 0 else runs
 
 
 def palette(classes: int) -> list[int]:
@@ -95,49 +88,27 @@ def palette(classes: int) -> list[int]:
     return colours
 
 
-class _Coco:
-    """annotations.json while it is written: annotations go to the file at once."""
-
-    def __init__(self, file: TextIO, classes: tuple[str, ...]) -> None:
-        self._file, self._images, self._count = file, list[dict[str, Any]](), 0
-        categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
-        file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
-
-    def add(self, number: int, name: str, truth: Annotations, i: int) -> None:
-        """Write what is seen in image `i` of a batch, which is image `number` of all."""
-        height, width = truth.instances.shape[1:]
-        self._images.append(
-            {"id": number, "file_name": name, "height": height, "width": width,
-             "subject": int(truth.label[i]) + 1}
-        )  # fmt: skip
-        instances = truth.instances[i].cpu().numpy()
-        segmentation = truth.segmentation[i].cpu().numpy()
-        boxes, visible = truth.boxes[i].tolist(), truth.visible[i].tolist()
-        for number_of, (x0, y0, x1, y1) in enumerate(boxes):
-            mask = instances == number_of
-            if not mask.any():
-                continue
-            self._count += 1
-            written = {
-                "id": self._count, "image_id": number, "object": number_of,
-                "category_id": int(segmentation[mask][0]) + 1,
-                "bbox": [x0, y0, x1 - x0, y1 - y0], "area": int(mask.sum()), "iscrowd": 0,
-                "visible": round(visible[number_of], 4),
-                "segmentation": {"size": [height, width], "counts": run_lengths(mask)},
-            }  # fmt: skip
-            self._file.write((",\n" if self._count > 1 else "\n") + json.dumps(written))
-
-    def end(self) -> None:
-        """Write the list of images."""
-        self._file.write(f'],\n"images": {json.dumps(self._images)}}}\n')
+@contextmanager
+def _written(folder: Path) -> Iterator[Path]:
+    """Yield a folder that becomes `folder`; a disk that is full or closed is one line."""
+    try:
+        with replace_directory(folder) as partial:
+            yield partial
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager
-def _coco(path: Path, classes: tuple[str, ...]) -> Iterator[_Coco]:
-    with path.open("w", encoding="utf-8") as file:
-        coco = _Coco(file, classes)
-        yield coco
-        coco.end()
+def _warned() -> Iterator[None]:
+    """Show warnings, such as of meshes, as one line each, without the code that gave them."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _say(str(message))
+        yield
+
+
+def _say(warning: str) -> None:
+    text = escape(" ".join(warning.split()))
+    CONSOLE.print(f"[yellow]warning:[/yellow] {text}", highlight=False, soft_wrap=True)
 
 
 def _renderer(path: Path, settings: SceneSettings) -> Renderer:
@@ -162,9 +133,7 @@ def _warn(truth: Annotations, first: int, file: SceneFile) -> None:
     objects = len(file.settings.objects) or 1
     for i, j in (truth.boxes[:, :objects, 0].isnan()).nonzero().tolist():
         what = "its subject" if j == 0 else f"object {j}"
-        CONSOLE.print(
-            f"[yellow]warning:[/yellow] image {first + i}: {what} is out of view", highlight=False
-        )
+        _say(f"image {first + i}: {what} is out of view")
 
 
 def _write(

@@ -150,6 +150,8 @@ class SceneSettings(Settings):
         if (self.street is None) == (not self.objects):
             raise ValueError("one of `objects` and `street` is wanted")
         given = self.model_fields_set
+        if self.renderer != "rasterizer" and self.shadows and "shadows" in given:
+            raise ValueError(f"{self.renderer} casts no `shadows`; the rasterizer alone does")
         described = {"camera", "light", "lamps", "environment", "daylight", "fog", "background"}
         if self.street is not None and given & described:
             raise ValueError(f"`street` draws its own {', '.join(sorted(given & described))}")

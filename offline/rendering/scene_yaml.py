@@ -166,5 +166,6 @@ def _picture(path: Path, size: tuple[int, int]) -> Tensor:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB").resize((size[1], size[0])))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise BadInput(f"{path}: not a picture that can be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"{path}: not a picture that can be read: {reason}") from None
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255

@@ -15,7 +15,7 @@ from guard.settings import Settings
 from offline.rendering.rasterizer.lighting import spherical_harmonics
 from offline.rendering.streets.sky import Sky, sky_radiance, sunlight_through_air
 
-__all__ = ["WEATHERS", "Daylight", "Weather", "WeatherName", "daylight"]
+__all__ = ["ALBEDO", "WEATHERS", "Daylight", "Weather", "WeatherName", "daylight"]
 
 
 class Weather(Settings):

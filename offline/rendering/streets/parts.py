@@ -20,6 +20,7 @@ from offline.rendering.procedural.parts import (
     cylinder,
     lathe,
 )
+from offline.rendering.streets.daylight import ALBEDO
 
 __all__ = [
     "KERB",
@@ -27,6 +28,7 @@ __all__ = [
     "SCENERY",
     "carriageway",
     "cells",
+    "ground",
     "jitter",
     "joined",
     "patch",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-SCENERY = ("road", "pavement", "building", "tree", "street lamp")
+SCENERY = ("road", "pavement", "building", "tree", "street lamp", "ground")
 LAMP_HEIGHT = 6.2
 KERB = 0.13
 DASH, GAP, LINE = 3.0, 4.0, 0.14
@@ -116,6 +118,25 @@ def pavement(draw: Draw, half: Number, wide: Number, length: Number) -> Mesh:
         )
         parts.append(kerb.painted((tone * 1.25,) * 3, lambda c: c[:, 1] > -1))
     return joined("pavement", parts)
+
+
+def ground(draw: Draw, start: Number, wide: Number, length: Number) -> Mesh:
+    """Lay gardens on both sides, `wide` metres from x = start and -start on, at the height KERB.
+
+    So what stands beside the pavements casts its shadow on something.
+    """
+    z = -1 - np.append(np.arange(0, length, 4.0), length)
+
+    def soil(middles: Array) -> Array:
+        return jitter(draw, len(middles), 0.06)[:, None] * ALBEDO
+
+    parts = []
+    for side in (-1, 1):
+        parts.append(cells(side * (start + np.linspace(0, wide, 7)), z, KERB, soil))
+        edge = [(side * start, y, -1 - along) for y, along in
+                ((0, 0), (0, length), (KERB, length), (KERB, 0))]  # fmt: skip
+        parts.append(patch(edge, ALBEDO))
+    return joined("ground", parts)
 
 
 def tree(draw: Draw) -> Mesh:

@@ -18,6 +18,7 @@ from offline.rendering.streets.parts import (
     KERB,
     LAMP_HEIGHT,
     carriageway,
+    ground,
     pavement,
     street_lamp,
     tree,
@@ -29,6 +30,7 @@ from offline.rendering.streets.traffic import Standing, draw_subject, draw_traff
 __all__ = ["sample_streets"]
 
 LAMP_LIGHT = (17.0, 12.0, 6.8)
+GARDENS = 24.0
 LAMPS = 8  # lights of lamps further away are left out
 
 
@@ -68,6 +70,7 @@ def _street(
     subject = draw_subject(draw, generator, size, settings, models, camera)
     things = [subject, Standing("road", carriageway(draw, HALF, LANE, settings.length), 0, 0)]
     things.append(Standing("pavement", pavement(draw, HALF, PAVEMENT, settings.length), 0, 0))
+    things.append(Standing("ground", ground(draw, HALF + PAVEMENT, GARDENS, settings.length), 0, 0))
     things += draw_traffic(draw, generator, settings, models, subject)
     for side in (-1, 1):
         # What stands between the camera and the subject would hide it.

@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from guard.cli import app
 from guard.errors import BadInput
+from offline.rendering.coco import run_lengths
 from offline.rendering.ground_truth import annotate
 from offline.rendering.image_formation import srgb
 from offline.rendering.rasterizer import Rasterizer
-from offline.rendering.rendered_folder import palette, render_file, run_lengths
+from offline.rendering.rendered_folder import palette, render_file
 from offline.rendering.scene_yaml import load_scene_file
 
 SHIPS = """
@@ -122,6 +123,9 @@ def test_an_object_out_of_view_is_a_warning_with_its_number(
         ("daylight:", "light: {}\ndaylight:", "`daylight` gives the light"),
         ("seed: 4", "street: {}", "one of `objects` and `street` is wanted"),
         ("seed: 4", "renderer: rasteriser", r"ships\.yaml:4: renderer: .*did you mean 'rasteri"),
+        ("seed: 4", "renderer: mitsuba\nshadows: true", r"ships\.yaml:1: mitsuba casts no `sh"),
+        ("{mesh: cube", "{mash: cube", r"ships\.yaml:9: .*\.mash'; did you mean 'mesh'"),
+        ("size: [40, 56]", "size: 40", r"ships\.yaml:2: size: input should be a list, not '40'"),
         ("daylight: {hour: 9.5, weather: hazy, heading: 40}", "background: sky.png",
          r"ships\.yaml:11: background: .*not a picture"),
     ],
@@ -149,6 +153,8 @@ def test_streets_draw_from_what_there_is(tmp_path: Path) -> None:
 def test_a_folder_with_something_in_it_is_left_alone(ships: Path) -> None:
     with pytest.raises(BadInput, match="is not an empty folder"):
         render_file(ships, ships.parent)
+    with pytest.raises(BadInput, match=r"cube\.obj/out: cannot be written: "):
+        render_file(ships, ships.parent / "cube.obj" / "out", 1)
     ships.write_text(SHIPS.replace("class: boat", "mesh: cube.obj"))
     with pytest.raises(BadInput, match="its 3 images would be the same"):
         render_file(ships, ships.parent / "out")
