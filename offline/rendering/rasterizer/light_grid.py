@@ -16,6 +16,7 @@ __all__ = ["GridOccluders"]
 
 _SLACK = 1e-5  # widens the images of faces, so that rounding hides none from its cell
 _CELLS = (16, 256)  # least and most along a side of a frame
+_COARSER = 4  # so many times fewer in a lamp's frames: they are six, and near faces fill them
 _TESTS_AT_ONCE = 1 << 20  # bounds the memory of one pass to some hundred MB
 
 
@@ -33,6 +34,7 @@ class GridOccluders:
         self._lights = lights.reshape(-1, 4)
         self._count = faces.shape[1]
         self._side = min(max(int(self._count**0.5), _CELLS[0]), _CELLS[1])
+        self._lamp_side = max(self._side // _COARSER, _CELLS[0])
         self._sun = _parallel_frame(positions, lights[:, 0, :3])
         scene = torch.arange(len(faces), device=faces.device)
         corners = faces.clamp_min(0) + (scene * positions.shape[1])[:, None, None]
@@ -40,12 +42,14 @@ class GridOccluders:
         self._corners = corners.reshape(-1, 3, 3)
         real = faces[:, :, 0] >= 0
         source = scene * lights.shape[1]
-        parts = [self._listed(_flat(self._sun[:, None, None], corners), real, source * 6)]
+        flat = _flat(self._sun[:, None, None], corners)
+        parts = [self._listed(flat, real, source * 6, self._side)]
         for light in range(1, lights.shape[1]):
             offset = corners - lights[:, light, None, None, :3]
             for side in range(6):
                 image = _cube(offset, faces.new_tensor(side))
-                parts.append(self._listed(image, real, (source + light) * 6 + side))
+                frame = (source + light) * 6 + side
+                parts.append(self._listed(image, real, frame, self._lamp_side))
         cells, listed = (torch.cat(each) for each in zip(*parts, strict=True))
         order = cells.argsort(stable=True)
         self._cells, self._faces = cells[order], listed[order]
@@ -63,8 +67,9 @@ class GridOccluders:
         scene = source // (len(self._lights) // len(self._sun))
         flat = _flat(self._sun[scene], places)
         image = torch.where(light[:, 3:] == 0, flat, _cube(offset, side))
-        cell = (image[:, :2] / image[:, 2:] + 1) * (self._side / 2)
-        column, row = cell.floor().clamp(0, self._side - 1).long().unbind(1)
+        cells = torch.where(light[:, 3:] == 0, self._side, self._lamp_side)
+        cell = (image[:, :2] / image[:, 2:] + 1) * (cells / 2)
+        column, row = cell.floor().clamp_min(0).minimum(cells - 1).long().unbind(1)
         cell = ((source * 6 + side) * self._side + row) * self._side + column
         start = torch.searchsorted(self._cells, cell)
         counts = torch.searchsorted(self._cells, cell, right=True) - start
@@ -75,8 +80,10 @@ class GridOccluders:
         each = zip(*(v.split(sizes) for v in (start, counts, places, ways, reach)), strict=True)
         return torch.cat([start[:0], *(self._nearest(*part) for part in each)])
 
-    def _listed(self, image: Tensor, real: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cells, and the faces (in the flat batch) that may be seen in them."""
+    def _listed(
+        self, image: Tensor, real: Tensor, frame: Tensor, cells: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return cells, so many along a side, and the faces that may be seen in them."""
         u, v, w = image.unbind(-1)
         edge = w + _SLACK * w.abs()
         out = [(side > edge).all(-1) for side in (u, -u, v, -v)]
@@ -89,8 +96,7 @@ class GridOccluders:
         for along in (u / safe, v / safe):
             low, high = along.amin(1) - _SLACK, along.amax(1) + _SLACK
             for end in (torch.where(whole, -1, low), torch.where(whole, 1, high)):
-                cell = (end + 1) * (self._side / 2)
-                ends.append(cell.floor().clamp(0, self._side - 1).long())
+                ends.append(((end + 1) * (cells / 2)).floor().clamp(0, cells - 1).long())
         left, right, top, bottom = ends
         columns = right - left + 1
         owner, number = expand(columns * (bottom - top + 1))
