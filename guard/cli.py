@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from guard import bundle_commands, check_command, serving_commands
+from guard import (
+    bundle_commands,
+    check_command,
+    render_command,
+    renderer_commands,
+    serving_commands,
+)
 from guard.errors import CornerguardError
 from guard.progress import CONSOLE
 from guard.toolchain import toolchain
@@ -75,9 +81,11 @@ def demo(runs: Runs = Path("runs")) -> None:
     toolchain("offline.demo").run_demo(runs)
 
 
+app.add_typer(render_command.app)
 app.add_typer(check_command.app)
 app.add_typer(bundle_commands.app)
 app.add_typer(serving_commands.app)
+app.add_typer(renderer_commands.app)
 
 
 def main() -> None:

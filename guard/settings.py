@@ -67,9 +67,9 @@ def parse_settings(
 
 
 def where(path: Path, key: str) -> str:
-    """Say where a key was named: `recipe.yaml:7: fit.layers`."""
+    """Say where a key was named: `recipe.yaml:7: fit.layers`; a list's item by its number."""
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    parts: list[int | str] = list(key.split("."))
+    parts = [int(part) if part.isdecimal() else part for part in key.split(".")]
     return f"{path}:{_line_of(node, parts)}: {key}"
 
 
@@ -101,10 +101,11 @@ def _explain(
         return f"{where}: unknown key {path[1:]!r}{nearest(str(location[-1]), known)}"
     if first["type"] == "missing":
         return f"{where}: {path[1:]!r} is missing"
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     value = "" if first["type"] == "value_error" else f", not {str(first['input'])[:60]!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: {path[1:]}: {message[:1].lower()}{message[1:]}{value}{more}"
+    named = f"{path[1:]}: " if path else ""
+    return f"{where}: {named}{message[:1].lower()}{message[1:]}{value}{more}"
 
 
 def _overlap(key: Sequence[str], location: Sequence[int | str]) -> bool:
@@ -138,6 +139,8 @@ def _line_of(node: yaml.Node | None, location: list[int | str]) -> int:
 def _keys_at(kind: Any, location: list[int | str]) -> list[str]:
     """Name the keys that the group of settings at `location` has."""
     for part in location:
+        if isinstance(part, int):  # of a list, whose items' settings are found already
+            continue
         field = getattr(kind, "model_fields", {}).get(part)
         if field is None:
             return []

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from guard.errors import BadInput
 from guard.storage import replace_directory, write_json
-from offline.rendering.scene import Scene, load_scene, save_scene
+from offline.rendering.scene import Scene
+from offline.rendering.scene_files import load_scene, save_scene
 
 __all__ = ["Counterexamples", "load_counterexamples", "save_counterexamples"]
 

@@ -11,6 +11,7 @@ from guard.progress import track
 from offline.attacks import Judgement, ascend, held_still, lowered_score
 from offline.counterexamples.attack_settings import AttackSettings
 from offline.counterexamples.found import Counterexamples
+from offline.rendering.out_of_view import out_of_view
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene import Scene
 
@@ -32,7 +33,8 @@ def find_counterexamples(
     The attack lowers the raw score z_y of the true class, and a scene keeps its first success. A
     scene that the model gets wrong from the start is left alone and reported apart. A step that
     takes the object out of view (or to where `feasible` says no) is not taken, so that nothing
-    infeasible is ever counted, nor an image with a pixel that is not finite.
+    infeasible is ever counted, nor an image with a pixel that is not finite, nor a scene that shows
+    nothing of its object from the start.
 
     Args:
         renderer: makes images of scenes, differentiable in the parameters that are moved.
@@ -43,6 +45,9 @@ def find_counterexamples(
         batch_size: how many scenes are rendered at once.
         feasible: scenes to bool [batch], in addition to the coverage that the settings want.
 
+    Warns:
+        OutOfViewWarning: scenes show nothing of their object from the start.
+
     Raises:
         BadInput: there is not one label for each scene.
     """
@@ -50,6 +55,7 @@ def find_counterexamples(
         raise BadInput(f"{len(scenes)} scenes with {len(labels)} labels; one label each is wanted")
     order = torch.arange(len(scenes), device=scenes.pose.device).split(batch_size)
     labels = labels.to(scenes.pose.device)
+    unseen = out_of_view(renderer, scenes, batch_size)
     with held_still(model):
         parts = [
             _Attack(renderer, model, scenes[rows], labels[rows], settings, feasible).run()
@@ -57,6 +63,7 @@ def find_counterexamples(
         ]
     theta = {name: torch.cat([part[0][name] for part in parts]) for name in settings.steps}
     arrays = {name: torch.cat([part[1][name] for part in parts]).cpu() for name in parts[0][1]}
+    arrays["success"][unseen] = False
     return Counterexamples(
         before=scenes.detach().to("cpu"),
         after=scenes.detach().replace(**theta).to("cpu"),
@@ -121,7 +128,8 @@ class _Attack:
     def feasible(self, theta: dict[str, Tensor], rows: Tensor) -> Bool[Tensor, " row"]:
         """Say which scenes still show enough of their object, and are where they may be."""
         scenes = self.scenes[rows].replace(**theta)
-        seen = self.renderer.coverage(scenes) >= self.settings.least_coverage
+        coverage = self.renderer.coverage(scenes)
+        seen = (coverage > 0) & (coverage >= self.settings.least_coverage)
         return seen if self.wanted is None else seen & self.wanted(scenes)
 
     @torch.no_grad()

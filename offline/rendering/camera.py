@@ -9,36 +9,57 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from offline.rendering.gathering import rows_of
 from offline.rendering.scene import Scene
 
-__all__ = ["pixel_rays", "rotation", "to_camera", "to_screen", "view_rotation"]
+__all__ = ["pixel_rays", "rotation", "to_camera", "to_screen", "to_world", "view_rotation"]
 
 
-def rotation(pose: Float[Tensor, "batch 3"]) -> Float[Tensor, "batch 3 3"]:
+def rotation(pose: Float[Tensor, "*item 3"]) -> Float[Tensor, "*item 3 3"]:
     """Return Rz · Ry · Rx of Euler angles in radians."""
-    (cx, cy, cz), (sx, sy, sz) = pose.cos().unbind(1), pose.sin().unbind(1)
+    (cx, cy, cz), (sx, sy, sz) = pose.cos().unbind(-1), pose.sin().unbind(-1)
     rows = (
         (cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx),
         (sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx),
         (-sy, cy * sx, cy * cx),
     )
-    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
-def view_rotation(camera: Float[Tensor, "batch 4"]) -> Float[Tensor, "batch 3 3"]:
-    """Return the rotation from world to camera axes; its rows are right, up and backward."""
-    (ca, ce), (sa, se) = camera[:, 1:3].cos().unbind(1), camera[:, 1:3].sin().unbind(1)
-    rows = ((ca, torch.zeros_like(ca), -sa), (-se * sa, ce, -se * ca), (ce * sa, se, ce * ca))
-    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+def view_rotation(camera: Float[Tensor, "batch 8"]) -> Float[Tensor, "batch 3 3"]:
+    """Return the rotation from world to camera axes; its rows are right, up and backward.
+
+    A camera that rolls by a positive angle turns clockwise, and its image the other way.
+    """
+    angles = camera[:, [1, 2, 4]]
+    (ca, ce, cr), (sa, se, sr) = angles.cos().unbind(1), angles.sin().unbind(1)
+    right = torch.stack((ca, torch.zeros_like(ca), -sa), dim=1)
+    up = torch.stack((-se * sa, ce, -se * ca), dim=1)
+    backward = torch.stack((ce * sa, se, ce * ca), dim=1)
+    cr, sr = cr[:, None], sr[:, None]
+    return torch.stack((cr * right - sr * up, sr * right + cr * up, backward), dim=1)
 
 
-def to_camera(scene: Scene) -> Float[Tensor, "batch vertex 3"]:
-    """Return the vertices of every scene in camera coordinates."""
-    view = view_rotation(scene.camera)
-    turn = view @ rotation(scene.pose) * scene.scale[:, None, None]
-    shift = (view @ scene.translation[:, :, None])[:, :, 0]
-    back = torch.nn.functional.pad(scene.camera[:, :1], (2, 0))
-    return (scene.points + scene.vertices) @ turn.mT + (shift - back)[:, None]
+def to_world(scene: Scene) -> Float[Tensor, "batch vertex 3"]:
+    """Return the vertices of every scene in world coordinates."""
+    turn = rotation(scene.pose) * scene.scale[..., None, None]
+    count = scene.pose.shape[1]
+    owner = scene.owners + count * torch.arange(len(scene), device=scene.owners.device)[:, None]
+    local = scene.points + scene.vertices
+    if count == 1:
+        alone: Tensor = local @ turn[:, 0].mT + scene.translation
+        return alone
+    turned = rows_of(owner, turn.reshape(-1, 9)).unflatten(2, (3, 3)) @ local[..., None]
+    moved: Tensor = turned[..., 0] + rows_of(owner, scene.translation.reshape(-1, 3))
+    return moved
+
+
+def to_camera(
+    points: Float[Tensor, "batch point 3"], camera: Float[Tensor, "batch 8"]
+) -> Float[Tensor, "batch point 3"]:
+    """Turn world coordinates into camera coordinates."""
+    back = torch.nn.functional.pad(camera[:, None, :1], (2, 0))
+    return (points - camera[:, None, 5:]) @ view_rotation(camera).mT - back
 
 
 def to_screen(
@@ -49,7 +70,8 @@ def to_screen(
 ) -> Float[Tensor, "batch vertex 3"]:
     """Project camera coordinates to (x, y, 1 / depth); behind the camera 1 / depth is negative."""
     focal = _focal_length(field_of_view, height)[:, None]
-    inverse = -1 / positions[..., 2]
+    # A point in the camera's own plane has no place on the screen; it is taken to be just behind.
+    inverse = -1 / torch.where(positions[..., 2] == 0, 1e-9, positions[..., 2])
     x = (width - 1) / 2 + focal * positions[..., 0] * inverse
     y = (height - 1) / 2 - focal * positions[..., 1] * inverse
     return torch.stack((x, y, inverse), dim=-1)

@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate
 
 from guard.errors import BadInput
 from guard.settings import Settings
-from offline.rendering.meshes import Mesh
+from offline.rendering.composing import single, uniform_environment
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.scene import Scene
 
@@ -81,7 +82,7 @@ def place_meshes(
     """
     ranges = ranges or SceneRanges()
     count = len(meshes)
-    scene = Scene.of(meshes)
+    scene = single(meshes)
 
     def draw(low: float, high: float) -> Float[Tensor, " batch"]:
         return low + (high - low) * torch.rand(count, generator=generator)
@@ -93,30 +94,25 @@ def place_meshes(
             azimuth,
             torch.deg2rad(draw(*ranges.elevation)),
             torch.deg2rad(draw(*ranges.field_of_view)),
+            *torch.zeros(4, count),
         ),
         dim=1,
     )
     aside = azimuth + torch.deg2rad(draw(-ranges.light_azimuth, ranges.light_azimuth))
     above = torch.deg2rad(draw(*ranges.light_elevation))
-    light = torch.stack(
-        (
-            above.cos() * aside.sin(),
-            above.sin(),
-            above.cos() * aside.cos(),
-            draw(*ranges.intensity),
-            draw(*ranges.ambient),
-        ),
-        dim=1,
-    )
+    direction = (above.cos() * aside.sin(), above.sin(), above.cos() * aside.cos())
+    light = torch.stack((*direction, *[draw(*ranges.intensity)] * 3), dim=1)
+    ambient = draw(*ranges.ambient)[:, None].expand(-1, 3)
     height, width = (size, size) if isinstance(size, int) else size
     placed = scene.replace(
-        translation=torch.stack([draw(-ranges.shift, ranges.shift) for _ in range(3)], dim=1),
-        scale=draw(*ranges.scale),
+        translation=torch.stack([draw(-ranges.shift, ranges.shift) for _ in range(3)], 1)[:, None],
+        scale=draw(*ranges.scale)[:, None],
         light=light,
+        environment=uniform_environment(ambient),
         camera=camera,
         background=_backgrounds(count, height, width, ranges.noise, generator),
     )
-    return placed.with_gloss(draw(*ranges.gloss))
+    return placed.with_gloss(draw(*ranges.gloss)[:, None])
 
 
 def _backgrounds(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from guard.errors import BadInput, nearest
-from offline.rendering.meshes import Mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural.craft import airplane, boat
 from offline.rendering.procedural.parts import Draw, Part, assemble
 from offline.rendering.procedural.rails import train

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from offline.rendering.meshes import Mesh, merged
+from offline.rendering.meshes.mesh import Mesh, merged
 
 __all__ = [
     "Colour",

@@ -16,9 +16,9 @@ from offline.counterexamples import (
     load_counterexamples,
     save_counterexamples,
 )
-from offline.rendering.meshes import Mesh
+from offline.rendering.composing import single
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.rasterizer import Rasterizer
-from offline.rendering.scene import Scene
 
 SETTINGS = AttackSettings(steps={"pose": 0.15, "translation": 0.05, "vertices": 0.01}, iterations=8)
 CORNERS = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
@@ -38,9 +38,11 @@ class Fullness(nn.Module):
 @pytest.fixture(scope="module")
 def found():
     shape = Mesh("octahedron", CORNERS, FACES, torch.full((8, 3), 0.2))
-    scenes = Scene.of([shape] * 5)
-    pose = torch.linspace(-0.8, 0.8, 15).view(5, 3)
-    scale = torch.tensor([0.8, 0.75, 0.7, 0.65, 0.3])  # the last is too small from the start
+    scenes = single([shape] * 5)
+    pose = torch.linspace(-0.8, 0.8, 15).view(5, 1, 3)
+    scale = torch.tensor(
+        [[0.8], [0.75], [0.7], [0.65], [0.3]]
+    )  # the last is too small from the start
     labels = torch.zeros(5, dtype=torch.int64)
     return find_counterexamples(
         Rasterizer(32, 32), Fullness(), scenes.replace(pose=pose, scale=scale), labels, SETTINGS, 2

@@ -6,8 +6,8 @@ from torch import nn
 
 from guard.errors import BadInput
 from offline.counterexamples import AttackSettings, find_counterexamples
-from offline.rendering.meshes import Mesh
-from offline.rendering.scene import Scene
+from offline.rendering.composing import single
+from offline.rendering.meshes.mesh import Mesh
 
 TRIANGLE = Mesh("triangle", torch.eye(3), torch.tensor([[0, 1, 2]]), torch.ones(1, 3))
 
@@ -16,10 +16,13 @@ class Squares:
     """Renders 1 × 1 images whose channels are the squares of the translation."""
 
     def render(self, scene):
-        return scene.translation.square()[:, :, None, None]
+        return scene.translation.square()[:, 0, :, None, None]
+
+    def radiance(self, scene):
+        return self.render(scene)
 
     def coverage(self, scene):
-        return scene.translation[:, 2]
+        return scene.translation[:, 0, 2]
 
 
 class Twice(nn.Module):
@@ -30,8 +33,8 @@ class Twice(nn.Module):
 
 
 def scenes_at(*reds, blue=0.25, device="cpu"):
-    scene = Scene.of([TRIANGLE] * len(reds)).to(device)
-    place = [[red, 0.0, blue] for red in reds]
+    scene = single([TRIANGLE] * len(reds)).to(device)
+    place = [[[red, 0.0, blue]] for red in reds]
     return scene.replace(translation=torch.tensor(place, device=device))
 
 
@@ -48,7 +51,7 @@ def test_si_fgsm_follows_equation_2(device):
         attack="si-FGSM", steps={"translation": 0.2}, iterations=4,
     )  # fmt: skip
     # Blue is no part of z_0, so its gradient is 0 and it stays.
-    reached = torch.tensor([[0.0, 0.0, 0.01], [0.05, 0.0, 0.01]])
+    reached = torch.tensor([[[0.0, 0.0, 0.01]], [[0.05, 0.0, 0.01]]])
     torch.testing.assert_close(found.after.translation, reached, atol=1e-6, rtol=0)
     losses = torch.tensor(
         [[-1.28, -0.72, -0.32, -0.08, 0.0], [-0.405, -0.125, -0.005, -0.045, -0.005]]
@@ -62,7 +65,7 @@ def test_sgd_follows_equation_3_and_is_projected(device):
         scenes_at(0.8, 0.5, blue=0.01, device=device),
         attack="sGD", steps={"translation": 0.1}, bounds={"translation": 0.4}, iterations=3,
     )  # fmt: skip
-    reds = found.after.translation[:, 0]
+    reds = found.after.translation[:, 0, 0]
     torch.testing.assert_close(reds, torch.tensor([0.4, 0.5 * 0.6**3]))
     losses = [-2 * 0.8**2, -2 * 0.48**2, -2 * 0.4**2, -2 * 0.4**2]
     torch.testing.assert_close(found.loss[0], torch.tensor(losses))
@@ -70,7 +73,7 @@ def test_sgd_follows_equation_3_and_is_projected(device):
 
 def test_sfgsm_is_one_step_of_equation_1():
     found = attacked(scenes_at(0.8), attack="sFGSM", steps={"translation": 0.25})
-    assert found.after.translation[0, 0].item() == pytest.approx(0.55)
+    assert found.after.translation[0, 0, 0].item() == pytest.approx(0.55)
     assert found.loss.shape == (1, 2)
 
 
@@ -78,7 +81,7 @@ def test_the_first_success_is_kept_and_a_scene_wrong_from_the_start_is_told_apar
     # Class 1 wins below 2 r² = blue² = 0.25, that is below r = 0.354.
     scenes = scenes_at(0.8, 0.5, 0.2, 2.0, blue=0.5)
     found = attacked(scenes, steps={"translation": 0.1})
-    reds = found.after.translation[:, 0]
+    reds = found.after.translation[:, 0, 0]
     torch.testing.assert_close(reds, torch.tensor([0.3, 0.3, 0.2, 1.5]))
     assert found.success.tolist() == [True, True, False, False]
     assert found.already_wrong.tolist() == [False, False, True, False]
@@ -113,7 +116,7 @@ class Tethered(Squares):
     """Loses sight of the object below r = 0.42, though the model would err below 0.354."""
 
     def coverage(self, scene):
-        return torch.where(scene.translation[:, 0] < 0.42, 0.01, 0.5)
+        return torch.where(scene.translation[:, 0, 0] < 0.42, 0.01, 0.5)
 
 
 def test_an_object_out_of_view_is_never_counted():
@@ -122,21 +125,21 @@ def test_an_object_out_of_view_is_never_counted():
     scenes = scenes_at(0.8, 0.5, blue=0.5)
     found = find_counterexamples(Tethered(), Twice(), scenes, labels, settings)
     assert not found.success.any()
-    assert (found.after.translation[:, 0] >= 0.42).all()
-    assert (found.after.translation[:, 0] < 0.47).all()  # halved steps come close to the limit
+    assert (found.after.translation[:, 0, 0] >= 0.42).all()
+    assert (found.after.translation[:, 0, 0] < 0.47).all()  # halved steps come close to the limit
     free = find_counterexamples(Squares(), Twice(), scenes, labels, settings)
     assert free.success.all()
 
 
 def test_a_feasible_set_of_the_callers_own_is_kept():
     def on_the_road(scenes):
-        return scenes.translation[:, 0] > 0.4
+        return scenes.translation[:, 0, 0] > 0.4
 
     settings = AttackSettings(steps={"translation": 0.1}, least_coverage=0.0)
     scenes, labels = scenes_at(0.8, blue=0.5), torch.tensor([0])
     found = find_counterexamples(Squares(), Twice(), scenes, labels, settings, feasible=on_the_road)
     assert not found.success.any()
-    assert found.after.translation[0, 0] > 0.4
+    assert found.after.translation[0, 0, 0] > 0.4
 
 
 class Broken(Squares):
@@ -144,7 +147,7 @@ class Broken(Squares):
 
     def render(self, scene):
         images = super().render(scene).clone()
-        images[scene.translation[:, 0] < 0.45, 1] = torch.nan
+        images[scene.translation[:, 0, 0] < 0.45, 1] = torch.nan
         return images
 
 

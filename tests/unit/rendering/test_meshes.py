@@ -1,19 +1,19 @@
-"""Meshes: edges, files of every format, the objects of the twelve classes, what is refused."""
+"""Meshes: edges, the objects of the twelve classes, what is refused."""
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import trimesh
-from PIL import Image
 
 from guard.errors import BadInput
-from offline.rendering.meshes import Mesh, load_mesh
+from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.procedural import CLASSES, procedural_mesh
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.sampling import sample_scenes
 
 TRIANGLE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+ONE = torch.tensor([[0, 1, 2]])
 GREY = torch.full((1, 3), 0.5)
 
 
@@ -84,64 +84,30 @@ def test_a_bad_mesh_is_named(faces: torch.Tensor, vertices: torch.Tensor, messag
         Mesh("bad", vertices, faces, GREY[: len(faces)])
 
 
-@pytest.mark.parametrize("suffix", ["obj", "glb", "ply", "off"])
-def test_files_are_centred_scaled_and_keep_their_colours(tmp_path: Path, suffix: str) -> None:
-    solid = trimesh.creation.box((2.0, 4.0, 6.0), face_colors=[255, 0, 0, 255])
-    solid.apply_translation((5, 6, 7))
-    path = tmp_path / f"box.{suffix}"
-    solid.export(path)
-    mesh = load_mesh(path)
-    assert mesh.faces.shape == (12, 3)
-    assert mesh.vertices.shape == (8, 3)
-    torch.testing.assert_close(mesh.vertices.amax(0), torch.tensor([1.0, 2, 3]) / 14**0.5)
-    torch.testing.assert_close(mesh.vertices.amin(0), torch.tensor([-1.0, -2, -3]) / 14**0.5)
-    if suffix != "off":  # the format has no colours as trimesh writes it
-        torch.testing.assert_close(mesh.colours.mean(0), torch.tensor([1.0, 0, 0]))
-
-
-def test_materials_of_an_obj_become_colours_of_faces(tmp_path: Path) -> None:
-    (tmp_path / "two.mtl").write_text("newmtl a\nKd 1 0 0\nnewmtl b\nKd 0 0 1\n")
-    (tmp_path / "two.obj").write_text(
-        "mtllib two.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nusemtl a\nf 1 2 3\nusemtl b\nf 2 4 3\n"
-    )
-    mesh = load_mesh(tmp_path / "two.obj")
-    assert len(mesh.vertices) == 4
-    assert sorted(mesh.colours.tolist()) == [[0, 0, 1], [1, 0, 0]]
-
-
-def test_a_picture_becomes_the_colours_of_faces(tmp_path: Path) -> None:
-    palette = Image.new("RGB", (16, 8), (255, 0, 0))
-    palette.paste((0, 255, 0), (8, 0, 16, 8))
-    palette.save(tmp_path / "palette.png")
-    (tmp_path / "two.mtl").write_text("newmtl a\nKd 1 1 1\nmap_Kd palette.png\n")
-    (tmp_path / "two.obj").write_text(
-        "mtllib two.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nvt 0.2 0.5\nvt 0.8 0.5\nusemtl a\n"
-        "f 1/1 2/1 3/1\nf 2/2 4/2 3/2\n"
-    )
-    mesh = load_mesh(tmp_path / "two.obj")
-    assert len(mesh.vertices) == 4
-    assert sorted(mesh.colours.tolist()) == [[0, 1, 0], [1, 0, 0]]
-
-
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("fields", "message"),
     [
-        ("a.obj", "v 0 0 0\nv 1 0 0\n", "has no faces|not a mesh"),
-        ("a.txt", "", "not a mesh file; allowed are .obj"),
-        ("a.glb", "no glTF at all", "not a mesh"),
-        ("a.off", "OFF\n3 1 0\n0 0 nan\n1 0 0\n0 1 0\n3 0 1 2\n", "NaN|no faces"),
+        ({"uv": torch.zeros(2, 3, 2), "tile": torch.tensor([-1, -1])}, "2 rows of uv; 0 to 1"),
+        ({"uv": torch.zeros(1, 3, 2), "tile": torch.tensor([0])}, "shows picture 0, .* -1 to -1"),
+        ({"smoothing": torch.tensor([[0, 1, 3]])}, "smoothing group 3, allowed are -1 to 2"),
+        ({"smoothing": torch.zeros(2, 3).long()}, "2 rows of smoothing; 0 to 1 are wanted"),
+        ({"pictures": (torch.full((3, 2, 2), 1.5),)}, "a picture is empty or outside"),
+        ({"pictures": (torch.zeros(3, 0, 2),)}, "a picture is empty or outside"),
+        ({"colours": torch.tensor([[0.0, 0, -0.1]])}, "a colour is empty or outside"),
     ],
 )
-def test_a_file_that_holds_no_mesh_is_named(
-    tmp_path: Path, name: str, content: str, message: str
-) -> None:
-    path = tmp_path / name
-    path.write_text(content)
-    with pytest.raises(BadInput, match=message) as error:
-        load_mesh(path)
-    assert str(path) in str(error.value)
+def test_bad_pictures_and_groups_are_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=f"mesh 'bad'.*{message}"):
+        Mesh(**{"name": "bad", "vertices": TRIANGLE, "faces": ONE, "colours": GREY, **fields})
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot be read"):
-        load_mesh(tmp_path / "none.obj")
+def test_scaling_keeps_all_but_the_vertices() -> None:
+    mesh = Mesh(
+        "one", TRIANGLE * 5 + 3, ONE, GREY, torch.rand(1, 3, 2), torch.tensor([0]),
+        (torch.rand(3, 2, 2),), torch.tensor([[0, -1, 1]]),
+    )  # fmt: skip
+    scaled = mesh.normalised()
+    assert float(scaled.vertices.norm(dim=1).max()) == pytest.approx(1)
+    assert scaled.vertices.amin(0).equal(-scaled.vertices.amax(0))
+    for name in ("faces", "colours", "uv", "tile", "pictures", "smoothing"):
+        assert getattr(scaled, name) is getattr(mesh, name)

@@ -10,7 +10,8 @@ from guard.errors import BadInput
 from guard.settings import parse_settings
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.sampling import SceneRanges, sample_scenes
-from offline.rendering.scene import PARAMETERS, Scene, concatenate, load_scene, save_scene
+from offline.rendering.scene import PARAMETERS, Scene, concatenate
+from offline.rendering.scene_files import load_scene, save_scene
 
 
 def scenes(*labels: int) -> Scene:
@@ -26,13 +27,21 @@ def test_a_saved_scene_renders_to_the_same_bits(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["scene.safetensors"]
 
 
-@pytest.mark.parametrize("change", ["faces", "missing", "unknown", "damaged", "edges"])
+@pytest.mark.parametrize(
+    "change", ["faces", "missing", "unknown", "damaged", "edges", "size", "kind", "tiles"]
+)
 def test_a_file_of_something_else_is_refused(tmp_path: Path, change: str) -> None:
     path = tmp_path / "scene.safetensors"
     save_scene(path, scenes(0, 4))
     tensors = load_file(path)
     if change in ("faces", "edges"):
         tensors[change][0, 0] = 10_000
+    if change == "size":
+        tensors["pose"] = torch.zeros(2, 2, 3)  # of an object more than there is
+    if change == "kind":
+        tensors["faces"] = tensors["faces"].float()
+    if change == "tiles":
+        tensors["tiles"] = torch.tensor([[[0, 0, 9, 9]]] * 2)  # beyond the texture
     if change == "missing":
         del tensors["pose"]
     if change == "unknown":
@@ -64,6 +73,19 @@ def test_indexing_and_joining_keep_the_images() -> None:
     torch.testing.assert_close(renderer.render(joined), wanted, atol=1e-6, rtol=0)
 
 
+def test_gradients_flow_through_what_is_joined() -> None:
+    one, two = scenes(0), scenes(1, 2)
+    vertices = two.vertices.clone().requires_grad_()
+    joined = concatenate([one, two.replace(vertices=vertices)]).vertices
+    (gradient,) = torch.autograd.grad((2 * joined).sum(), vertices)
+    assert (gradient == 2).all()
+
+
+def test_nothing_is_not_joined() -> None:
+    with pytest.raises(BadInput, match="at least one batch"):
+        concatenate([])
+
+
 def test_scenes_of_different_backgrounds_are_not_joined() -> None:
     small = sample_scenes(torch.tensor([0]), torch.Generator(), 8)
     with pytest.raises(BadInput, match="different sizes"):
@@ -73,13 +95,15 @@ def test_scenes_of_different_backgrounds_are_not_joined() -> None:
 def test_parameters_are_named_and_replaced() -> None:
     scene = scenes(3)
     assert tuple(scene.parameters()) == PARAMETERS
-    turned = scene.replace(pose=torch.ones(1, 3))
-    assert turned.pose.tolist() == [[1, 1, 1]]
+    turned = scene.replace(pose=torch.ones(1, 1, 3))
+    assert turned.pose.tolist() == [[[1, 1, 1]]]
     assert turned.camera is scene.camera
     with pytest.raises(BadInput, match="did you mean 'pose'"):
-        scene.replace(poses=torch.ones(1, 3))
-    with pytest.raises(BadInput, match=r"'pose' has shape \(1, 3\)"):
-        scene.replace(pose=torch.ones(2, 3))
+        scene.replace(poses=torch.ones(1, 1, 3))
+    with pytest.raises(BadInput, match=r"'pose' has shape \(1, 1, 3\)"):
+        scene.replace(pose=torch.ones(2, 1, 3))
+    with pytest.raises(BadInput, match=r"'background' has shape \(1, 3, 9, 8\)"):
+        scene.replace(background=torch.ones(2, 3, 9, 8))
 
 
 def test_sampling_obeys_its_ranges_and_its_generator() -> None:

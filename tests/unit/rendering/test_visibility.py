@@ -6,10 +6,10 @@ import torch
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from offline.rendering.camera import pixel_rays, to_camera, to_screen
+from offline.rendering.camera import pixel_rays, to_camera, to_screen, to_world
 from offline.rendering.procedural import CLASSES
+from offline.rendering.rasterizer.visibility import expand, strongest, visible_faces, winners
 from offline.rendering.sampling import sample_scenes
-from offline.rendering.visibility import expand, strongest, visible_faces
 
 SIZE = 96
 
@@ -18,7 +18,7 @@ SIZE = 96
 def test_the_visible_face_is_the_one_that_embree_hits(label: int, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(label)
     scene = sample_scenes(torch.tensor([label] * 2), generator, SIZE).to(device)
-    positions = to_camera(scene)
+    positions = to_camera(to_world(scene), scene.camera)
     screen = to_screen(positions, scene.camera[:, 3], SIZE, SIZE)
     visible, inverse = visible_faces(screen, scene.faces, SIZE, SIZE)
     y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
@@ -53,7 +53,7 @@ def test_two_triangles_share_their_edge_without_crack_or_overlap(device: torch.d
 
 def test_faces_at_the_camera_or_behind_it_are_left_out(device: torch.device) -> None:
     screen = torch.tensor(
-        [[[0, 0, -1.0], [9, 0, -1], [0, 9, -1]], [[0, 0, 50.0], [9, 0, 1], [0, 9, 1]]]
+        [[[0, 0, -1.0], [9, 0, -1], [0, 9, -1]], [[0, 0, 50.0], [9, 0, 50], [0, 9, 30]]]
     )
     faces = torch.tensor([[[0, 1, 2]]] * 2)
     visible, inverse = visible_faces(screen.to(device), faces.to(device), 8, 8)
@@ -65,6 +65,7 @@ def test_the_strongest_of_each_slot_and_the_first_of_equals(device: torch.device
     slot = torch.tensor([2, 0, 2, 2, 0], device=device)
     score = torch.tensor([0.5, 0.0, 1.5, 1.5, 0.0], device=device)
     assert strongest(slot, score, 4).tolist() == [1, -1, 2, -1]
+    assert winners(slot, score, 4).tolist() == [1, 2]
 
 
 def test_expand_counts_the_items_of_each_owner(device: torch.device) -> None:

@@ -3,9 +3,9 @@
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import embedding
 
-from offline.rendering.antialias import Crossings, steepness
+from offline.rendering.gathering import rows_of
+from offline.rendering.rasterizer.antialias import Crossings, steepness
 
 __all__ = ["plane_crossings"]
 
@@ -47,9 +47,9 @@ def plane_crossings(
         depth = (planes[a] * rays[a]).sum(1)
         kept = (weight > 0) & (ahead > 0) & (behind < 0) & (ahead - behind > _DISTINCT * depth)
         a, b, number, weight = a[kept], b[kept], number[kept], weight[kept]
-    normal = embedding(a, planes) - embedding(b, planes)
-    ahead = (normal * embedding(a, rays)).sum(1)
-    behind = (normal * embedding(b, rays)).sum(1)
+    normal = rows_of(a, planes) - rows_of(b, planes)
+    ahead = (normal * rows_of(a, rays)).sum(1)
+    behind = (normal * rows_of(b, rays)).sum(1)
     return Crossings(number, ahead / (ahead - behind), weight)
 
 
