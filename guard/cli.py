@@ -97,5 +97,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            CONSOLE.print("interrupted; the same command goes on where this one stopped")
+            CONSOLE.print(
+                "interrupted; what works on a recipe goes on where it stopped, all else begins anew"
+            )
         raise
