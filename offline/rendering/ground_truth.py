@@ -43,8 +43,7 @@ def annotate(scene: Scene, height: int, width: int) -> Annotations:
     screen = to_screen(positions, scene.camera[:, 3], height, width)
     faces, inverse = visible_faces(screen, scene.faces, height, width)
     # The object of each face; the last, -1, is for the pixels that show none.
-    owner = scene.owners.gather(1, scene.faces[..., 0].clamp_min(0))
-    owner = torch.nn.functional.pad(owner, (0, 1), value=-1)
+    owner = torch.nn.functional.pad(scene.face_owners(), (0, 1), value=-1)
     shown = faces.flatten(1) % owner.shape[1]
     instances = owner.gather(1, shown)
     classes = torch.nn.functional.pad(scene.classes, (0, 1), value=-1)

@@ -107,6 +107,10 @@ class Scene:
         """Return the same scenes with highlights of another strength."""
         return dataclasses.replace(self, gloss=gloss)
 
+    def face_owners(self) -> Int64[Tensor, "batch face"]:
+        """Return the object that each face belongs to; of padding, any."""
+        return self.owners.gather(1, self.faces[..., 0].clamp_min(0))
+
     def to(self, target: torch.device | str) -> "Scene":
         """Copy every tensor to a device."""
         return Scene(**{name: value.to(target) for name, value in self.tensors().items()})

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from offline.rendering.gathering import rows_of
+from offline.rendering.gathering import rows_of, sums_of
 from offline.rendering.rasterizer.fragments import FacesInSight, Fragments
 from offline.rendering.scene import Scene
 
@@ -68,7 +68,9 @@ def group_normals(
     normals = torch.cross(b - a, c - a, dim=2)
     most = _most_groups(scene)
     rows = torch.where(groups < 0, 0, 1 + groups + owner * most)
-    return _sum_rows(normals[:, :, None].expand(-1, -1, 3, -1), rows, 1 + len(scene) * most)
+    corners = normals[:, :, None].expand(-1, -1, 3, -1).reshape(-1, 3)
+    sums = sums_of(rows.flatten(), corners, 1 + len(scene) * most)
+    return torch.cat((torch.zeros_like(sums[:1]), sums[1:]))
 
 
 def _most_groups(scene: Scene) -> int:
@@ -77,13 +79,3 @@ def _most_groups(scene: Scene) -> int:
 
 def _towards_camera(normals: Tensor, faces: FacesInSight) -> Tensor:
     return torch.where(faces.offsets > 0, -normals, normals)
-
-
-def _sum_rows(values: Tensor, rows: Tensor, count: int) -> Tensor:
-    """Add values into `count` rows, of which the first takes none.
-
-    It is what the backward of a gather does, and so as deterministic; `index_add` is not on CUDA,
-    nor `index_put` on the CPU.
-    """
-    total: Tensor = torch.ops.aten.embedding_dense_backward(values, rows, count, 0, False)
-    return total

@@ -96,8 +96,7 @@ class Rasterizer:
         positions = to_camera(to_world(scene), scene.camera)
         screen = to_screen(positions, scene.camera[:, 3], *self._grid())
         visible, inverse = visible_faces(screen, scene.faces, *self._grid())
-        owners = scene.owners.gather(1, scene.faces[..., 0].clamp_min(0))
-        owner = owners.gather(1, visible.clamp_min(0).flatten(1)).view_as(visible)
+        owner = scene.face_owners().gather(1, visible.clamp_min(0).flatten(1)).view_as(visible)
         return ((visible >= 0) & (owner == 0)).to(inverse.dtype).mean(dim=(1, 2))
 
     def _grid(self) -> tuple[int, int]:

@@ -86,7 +86,8 @@ def _lamps(scene: Scene, seen: Fragments) -> list[tuple[Tensor, Tensor]]:
         return []
     moved = torch.cat((to_camera(scene.lamps[..., :3], scene.camera), scene.lamps[..., 3:]), dim=2)
     lamps = rows_of(seen.scene, moved.flatten(1)).split(6, dim=1)
-    return [lamp_light(seen.places(), lamp) for lamp in lamps]
+    places = seen.places()
+    return [lamp_light(places, lamp) for lamp in lamps]
 
 
 def _flat(scene: Scene, seen: Fragments) -> tuple[Tensor, Tensor]:

@@ -97,7 +97,7 @@ class Redner:
         """Return the fraction of samples in [0, 1] that show the subject; 0: it is out of view."""
         seen = self._conversation.faces(self._tensors(scene)).long().to(scene.faces.device)
         number = torch.arange(len(scene), device=seen.device)[:, None, None]
-        owner = scene.owners[number, scene.faces[number, seen, 0]]
+        owner = scene.face_owners()[number, seen]
         return ((seen >= 0) & (owner == 0)).to(scene.points.dtype).mean(dim=(1, 2))
 
     def close(self) -> None:
@@ -121,9 +121,8 @@ class Redner:
         axes = view_rotation(camera)
         place = camera[:, 5:] + camera[:, :1] * axes[:, 2]
         turn = camera[:, 3:4] / 2
-        first = scene.faces[:, :, 0].clamp_min(0)
-        number = torch.arange(len(scene), device=first.device)[:, None]
-        owner = scene.owners[number, first]
+        owner = scene.face_owners()
+        number = torch.arange(len(scene), device=owner.device)[:, None]
         inputs = {
             "vertices": world,
             "colours": scene.face_colours * scene.colour[number, owner],

@@ -160,8 +160,10 @@ def test_a_worker_starts_again_with_what_was_verified(tmp_path: Path) -> None:
 
     async def case(model: HostedModel) -> None:
         (bundle / "model.onnx").write_bytes(b"another graph")
-        os.kill(model.workers[0], signal.SIGKILL)
+        (killed,) = model.workers
+        os.kill(killed, signal.SIGKILL)
         await ask(model, 0.2)
+        assert killed not in model.workers
 
     host(bundle, case)
 
