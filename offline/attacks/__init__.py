@@ -1,6 +1,17 @@
 """Gradient attacks: one loop, and the settings of it that the papers name."""
 
-from offline.attacks.ascent import Feasible, Judge, Judgement, Move, ascend, raw, sign, unit
+from offline.attacks.ascent import (
+    AdamMove,
+    Feasible,
+    Judge,
+    Judgement,
+    Move,
+    Stepper,
+    ascend,
+    raw,
+    sign,
+    unit,
+)
 from offline.attacks.evasion import Evasion, evading, pgd_against_guard
 from offline.attacks.gradient import checked_epsilon, fgsm, held_still, pgd
 from offline.attacks.objectives import (
@@ -15,12 +26,14 @@ from offline.attacks.objectives import (
 )
 
 __all__ = [
+    "AdamMove",
     "Evasion",
     "Feasible",
     "Judge",
     "Judgement",
     "Move",
     "PixelObjective",
+    "Stepper",
     "ascend",
     "checked_epsilon",
     "checked_smoothing",

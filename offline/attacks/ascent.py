@@ -12,7 +12,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Feasible", "Judge", "Judgement", "Move", "ascend", "raw", "sign", "unit"]
+__all__ = [
+    "AdamMove",
+    "Feasible",
+    "Judge",
+    "Judgement",
+    "Move",
+    "Stepper",
+    "ascend",
+    "raw",
+    "sign",
+    "unit",
+]
 
 
 def sign(gradient: Float[Tensor, "row ..."]) -> Float[Tensor, "row ..."]:
@@ -31,6 +42,10 @@ def unit(gradient: Float[Tensor, "row ..."]) -> Float[Tensor, "row ..."]:
     lengths = lengths.clamp_min(torch.finfo(gradient.dtype).tiny)
     scaled: Tensor = gradient / lengths.view(-1, *[1] * (gradient.ndim - 1))
     return scaled
+
+
+Stepper = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(current values of some rows, their gradient, which rows of the batch) to where they step."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,51 @@ class Move:
         if self.bound is not None:
             moved = origin + (moved - origin).clamp(-self.bound, self.bound)
         return moved if self.box is None else moved.clamp(*self.box)
+
+    def stepper(self, origin: Float[Tensor, "batch ..."]) -> Stepper:
+        """Return the step from where a row is: along the direction, and projected."""
+
+        def step(current: Tensor, gradient: Tensor, rows: Tensor) -> Tensor:
+            moved = current + self.step * self.direction(gradient)
+            return self.project(moved, _of(rows, origin))
+
+        return step
+
+
+@dataclass(frozen=True)
+class AdamMove(Move):
+    """Adam (Kingma & Ba 2015) in tanh space, as Carlini & Wagner descend (2017, section V-B).
+
+    With a `bound` ε the tensor is origin + ε tanh(w / ε), which never leaves the ball, and Adam
+    moves w; without one it moves the tensor. `step` is the learning rate η; `direction` is unused.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def stepper(self, origin: Float[Tensor, "batch ..."]) -> Stepper:
+        """Return the step of Adam, whose moments are those of this start."""
+        first, second, taken = torch.zeros_like(origin), torch.zeros_like(origin), 0
+        largest = 1 - torch.finfo(origin.dtype).eps  # atanh(1) is infinite
+
+        def step(current: Tensor, gradient: Tensor, rows: Tensor) -> Tensor:
+            nonlocal taken
+            taken += 1
+            start = _of(rows, origin)
+            inside = (current - start) / (self.bound or 1)
+            if self.bound is not None:
+                inside = inside.clamp(-largest, largest)
+                gradient = gradient * (1 - inside.square())
+            first[rows] = torch.lerp(gradient, first[rows], self.betas[0])
+            second[rows] = torch.lerp(gradient.square(), second[rows], self.betas[1])
+            mean = first[rows] / (1 - self.betas[0] ** taken)
+            spread = (second[rows] / (1 - self.betas[1] ** taken)).sqrt()
+            ahead = self.step * mean / (spread + 1e-8)
+            if self.bound is None:
+                return self.project(current + ahead, start)
+            moved = (inside.atanh() + ahead / self.bound).tanh() * self.bound
+            return self.project(start + moved, start)
+
+        return step
 
 
 class Judgement(NamedTuple):
@@ -99,6 +159,7 @@ def ascend(
     """
     begin = {name: origin[name].detach() for name in moves}
     reached = {name: _start(begin[name], move, generator) for name, move in moves.items()}
+    steppers = {name: move.stepper(begin[name]) for name, move in moves.items()}
     some = next(iter(begin.values()))
     rows = torch.arange(len(some), device=some.device)
     reach = torch.ones(len(some), device=some.device)
@@ -113,11 +174,12 @@ def ascend(
         going = slice(None) if done is None else ~done
         rows = rows[going]
         moved = {}
-        for (name, move), gradient in zip(moves.items(), gradients, strict=True):
-            step = move.step * move.direction(gradient[going].nan_to_num(0.0, 0.0, 0.0))
+        for (name, stepper), gradient in zip(steppers.items(), gradients, strict=True):
+            start = current[name].detach()[going]
+            ahead = stepper(start, gradient[going].nan_to_num(0.0, 0.0, 0.0), rows)
             if feasible is not None:
-                step = step * reach[rows].view(-1, *[1] * (step.ndim - 1))
-            moved[name] = move.project(current[name].detach()[going] + step, _of(rows, begin[name]))
+                ahead = start.lerp(ahead, reach[rows].view(-1, *[1] * (ahead.ndim - 1)))
+            moved[name] = ahead
         taken = rows
         if feasible is not None:
             allowed = feasible(moved, rows)

@@ -1,6 +1,6 @@
-"""Semantic counterexamples: sFGSM, si-FGSM and sGD over the parameters of scenes."""
+"""Semantic counterexamples: sFGSM, si-FGSM, sGD and sCW over the features of scenes."""
 
-from offline.counterexamples.attack_settings import PRESETS, AttackSettings, preset
+from offline.counterexamples.attack_settings import AttackSettings, CarliniWagnerSettings
 from offline.counterexamples.found import (
     Counterexamples,
     load_counterexamples,
@@ -12,11 +12,13 @@ from offline.counterexamples.informativeness import (
     information_worth,
     normalised_accuracy,
 )
+from offline.counterexamples.presets import PRESETS, preset
 from offline.counterexamples.search import find_counterexamples
 
 __all__ = [
     "PRESETS",
     "AttackSettings",
+    "CarliniWagnerSettings",
     "Counterexamples",
     "binary_membership",
     "find_counterexamples",

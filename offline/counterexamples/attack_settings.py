@@ -1,47 +1,73 @@
-"""What a person sets of a semantic attack, and the settings that the paper used."""
+"""What a person sets of a semantic attack."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from guard.errors import BadInput, nearest
+from guard.errors import nearest
 from guard.settings import Settings
-from offline.attacks import Move, raw, sign
-from offline.rendering.scene import PARAMETERS
+from offline.attacks import AdamMove, Move, raw, sign
+from offline.counterexamples.features import FEATURES
 
-__all__ = ["PRESETS", "AttackSettings", "preset"]
+__all__ = ["AttackSettings", "CarliniWagnerSettings"]
 
 Positive = Annotated[float, Field(gt=0)]
 
 
+class CarliniWagnerSettings(Settings):
+    """The objective of sCW: ‖π‖_p + c · f, where f is the margin (000, equations 4 and 5).
+
+    Attributes:
+        norm: p of the distance in the space of scene parameters (000, appendix E.3: 2).
+        weight: c; the first one where it is searched.
+        confidence: κ, the margin by which the model must err before f is 0.
+        searches: how many values of c are tried of each scene; above 1, c is multiplied by 10 or
+            bisected, and the success of the least distance is kept (Carlini & Wagner 2017).
+    """
+
+    norm: Literal[1, 2] = 2
+    weight: Positive = 0.1
+    confidence: float = Field(default=0.0, ge=0)
+    searches: int = Field(default=1, ge=1, le=20)
+
+
 class AttackSettings(Settings):
-    """A semantic attack: which scene parameters it moves, how far, how often (000, Appendix B).
+    """A semantic attack: which features it moves, how far, how often (000, Appendix B).
 
     Attributes:
         attack: `sFGSM` (equation 1) is one step of the sign of the gradient, `si-FGSM` (equation 2)
-            `iterations` of them, `sGD` (equation 3) steps along the gradient itself.
-        steps: the step size of each scene parameter that is moved, in its own unit: radians of
-            `pose`, radii of the object for `translation` and `vertices`.
-        bounds: how far a parameter may go from where it was (the ball of equation 3, l∞), by
+            `iterations` of them, `sGD` (equation 3) steps along the gradient itself, `sCW`
+            (equations 4 and 5) descends with Adam in tanh space.
+        steps: the step size α of each feature that is moved (for `sCW` the learning rate η), in
+            its own unit: radians of `pose`, radii of the object for `translation` and `vertices`.
+        bounds: how far a feature may go from where it was (the ball of equation 3, l∞), by
             name; `sGD` wants one for each, the others are bound only where one is given.
         iterations: the greatest number of steps; 5 where it is left out, and always 1 for `sFGSM`.
-        least_coverage: the fraction of the pixels that must still show the object; a step
+        loss: what falls or rises: the raw score `logit` (the seed's), the `cross_entropy`, or the
+            `margin`; where it is left out, `margin` for `sCW` and `logit` for the others.
+        target: the class that the model is to see: a number, or `least_likely` of each image; left
+            out, any class but the true one will do.
+        scw: of `sCW` alone.
+        least_coverage: the fraction of the pixels that must still show the subject; a step
             that leaves less is not taken.
     """
 
-    attack: Literal["sFGSM", "si-FGSM", "sGD"] = "si-FGSM"
+    attack: Literal["sFGSM", "si-FGSM", "sGD", "sCW"] = "si-FGSM"
     steps: dict[str, Positive] = Field(
         default={"pose": 0.15, "translation": 0.05, "vertices": 0.002}, min_length=1
     )
     bounds: dict[str, Positive] = Field(default={})
     iterations: int | None = Field(default=None, ge=1)
+    loss: Literal["logit", "cross_entropy", "margin"] | None = None
+    target: Annotated[int, Field(ge=0)] | Literal["least_likely"] | None = None
+    scw: CarliniWagnerSettings = CarliniWagnerSettings()
     least_coverage: float = Field(default=0.02, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "AttackSettings":
         for name in (*self.steps, *self.bounds):
-            if name not in PARAMETERS:
-                raise ValueError(f"{name!r} is no scene parameter{nearest(name, PARAMETERS)}")
+            if name not in FEATURES:
+                raise ValueError(f"{name!r} is no semantic feature{nearest(name, FEATURES)}")
         for name in self.bounds:
             if name not in self.steps:
                 raise ValueError(f"a bound is given for {name!r}, which has no step")
@@ -50,6 +76,10 @@ class AttackSettings(Settings):
             raise ValueError(f"sGD wants a bound for {', '.join(unbound)}")
         if self.attack == "sFGSM" and self.iterations not in (None, 1):
             raise ValueError("sFGSM takes one step; si-FGSM takes several")
+        if self.attack == "sCW" and self.loss not in (None, "margin"):
+            raise ValueError("sCW lowers the margin; the other attacks have a choice of loss")
+        if self.attack != "sCW" and self.scw != CarliniWagnerSettings():
+            raise ValueError("`scw` is of the attack sCW alone")
         return self
 
     @property
@@ -58,39 +88,10 @@ class AttackSettings(Settings):
         return self.iterations or (1 if self.attack == "sFGSM" else 5)
 
     def moves(self) -> dict[str, Move]:
-        """Return how each scene parameter moves."""
+        """Return how each feature moves."""
+        kind = AdamMove if self.attack == "sCW" else Move
         direction = raw if self.attack == "sGD" else sign
         return {
-            name: Move(step, direction=direction, bound=self.bounds.get(name))
+            name: kind(step, direction, self.bounds.get(name), FEATURES[name].box)
             for name, step in self.steps.items()
         }
-
-
-PRESETS = {
-    # 000, table 10
-    "vgg16/si-FGSM": AttackSettings(attack="si-FGSM", steps={"vertices": 0.002, "pose": 0.15}),
-    "vgg16/sGD": AttackSettings(
-        attack="sGD",
-        steps={"vertices": 0.01, "pose": 0.20},
-        bounds={"vertices": 0.05, "pose": 1.0},
-    ),
-    # 000, table 11
-    "resnet50/si-FGSM": AttackSettings(attack="si-FGSM", steps={"vertices": 0.01, "pose": 0.45}),
-    "resnet50/sGD": AttackSettings(
-        attack="sGD",
-        steps={"vertices": 0.01, "pose": 0.60},
-        bounds={"vertices": 0.05, "pose": 3.0},
-    ),
-}
-"""The paper's settings by model and attack, 5 iterations each; it moved no translation."""
-
-
-def preset(name: str) -> AttackSettings:
-    """Return one of `PRESETS`.
-
-    Raises:
-        BadInput: there is none of that name.
-    """
-    if name not in PRESETS:
-        raise BadInput(f"no preset of a semantic attack is called {name!r}{nearest(name, PRESETS)}")
-    return PRESETS[name]

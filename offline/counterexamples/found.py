@@ -31,8 +31,9 @@ class Counterexamples:
         predicted_before, predicted_after: the model's labels.
         confidence_before, confidence_after: the softmax value of these labels.
         success: the model was right before and is wrong after: a semantic counterexample.
-        loss: minus the raw score of the true class, at the start and after each step; a scene that
-            stopped keeps its last value.
+        loss: what the attack raised, at the start and after each step; a scene that stopped keeps
+            its last value.
+        renders: how many images were rendered to find it, the first one among them.
     """
 
     before: Scene
@@ -46,6 +47,7 @@ class Counterexamples:
     confidence_after: Float[Tensor, " scene"]
     success: Bool[Tensor, " scene"]
     loss: Float[Tensor, "scene evaluation"]
+    renders: Int64[Tensor, " scene"]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +63,7 @@ class Counterexamples:
             "scenes": len(self),
             "already_wrong": int(self.already_wrong.sum()),
             "found": int(self.success.sum()),
+            "renders": int(self.renders.sum()),
             "accuracy_before": _mean(self.predicted_before == self.labels),
             "accuracy_after": _mean(~self.already_wrong & ~self.success),
         }
@@ -104,6 +107,7 @@ def load_counterexamples(folder: Path) -> Counterexamples:
 _ARRAYS = (
     "images_before", "images_after", "labels", "predicted_before", "predicted_after",
     "confidence_before", "confidence_after", "success", "loss",
+    "renders",
 )  # fmt: skip
 
 

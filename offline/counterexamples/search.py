@@ -1,16 +1,17 @@
-"""The search for semantic counterexamples: scene parameters are moved until the model errs."""
-
-from collections.abc import Callable
+"""The search for semantic counterexamples of a classifier: scenes are moved until it errs."""
 
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from guard.errors import BadInput
 from guard.progress import track
-from offline.attacks import Judgement, ascend, held_still, lowered_score
+from offline.attacks import Judgement, held_still
 from offline.counterexamples.attack_settings import AttackSettings
+from offline.counterexamples.features import moved, starts
 from offline.counterexamples.found import Counterexamples
+from offline.counterexamples.objectives import Aim, aim_of, distance
+from offline.counterexamples.scene_ascent import Feasible, View, move_scenes
 from offline.rendering.out_of_view import out_of_view
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene import Scene
@@ -26,15 +27,14 @@ def find_counterexamples(
     settings: AttackSettings,
     batch_size: int = 64,
     *,
-    feasible: Callable[[Scene], Tensor] | None = None,
+    feasible: Feasible | None = None,
 ) -> Counterexamples:
-    """Attack each scene: θ ← θ − α · direction(∂ z_y / ∂ θ), until the model errs: 000, eq. 1-3.
+    """Attack each scene until the model errs, or sees the target: 000, Appendix B.
 
-    The attack lowers the raw score z_y of the true class, and a scene keeps its first success. A
-    scene that the model gets wrong from the start is left alone and reported apart. A step that
-    takes the object out of view (or to where `feasible` says no) is not taken, so that nothing
-    infeasible is ever counted, nor an image with a pixel that is not finite, nor a scene that shows
-    nothing of its object from the start.
+    A scene keeps its first success. One that the model gets wrong from the start is left alone and
+    reported apart. A step that takes the object out of view (or to where `feasible` says no) is
+    not taken, so that nothing infeasible is ever counted, nor an image with a pixel that is not
+    finite, nor a scene that shows nothing of its object from the start.
 
     Args:
         renderer: makes images of scenes, differentiable in the parameters that are moved.
@@ -58,7 +58,7 @@ def find_counterexamples(
     unseen = out_of_view(renderer, scenes, batch_size)
     with held_still(model):
         parts = [
-            _Attack(renderer, model, scenes[rows], labels[rows], settings, feasible).run()
+            _Search(renderer, model, scenes[rows], labels[rows], settings, feasible).run()
             for rows in track(order, f"{settings.attack} on {len(scenes)} scenes")
         ]
     theta = {name: torch.cat([part[0][name] for part in parts]) for name in settings.steps}
@@ -66,14 +66,16 @@ def find_counterexamples(
     arrays["success"][unseen] = False
     return Counterexamples(
         before=scenes.detach().to("cpu"),
-        after=scenes.detach().replace(**theta).to("cpu"),
+        after=moved(scenes.detach(), theta).to("cpu"),
         labels=labels.cpu(),
         **arrays,
     )
 
 
-class _Attack:
-    """One batch under attack; it keeps what the last evaluation of each scene saw."""
+class _Search:
+    """One batch under attack, once or with several weights c of sCW."""
+
+    aim: Aim
 
     def __init__(
         self,
@@ -82,71 +84,76 @@ class _Attack:
         scenes: Scene,
         labels: Int64[Tensor, " scene"],
         settings: AttackSettings,
-        feasible: Callable[[Scene], Tensor] | None,
+        feasible: Feasible | None,
     ) -> None:
         self.renderer, self.model, self.scenes, self.labels = renderer, model, scenes, labels
-        self.settings, self.wanted = settings, feasible
-        self.evaluations = 0
-        self.images: list[UInt8[Tensor, "scene channel height width"]] = []
-        self.loss = torch.zeros(len(scenes), settings.rounds + 1, device=labels.device)
-        self.done = torch.zeros_like(labels, dtype=torch.bool)
-        self.sound = torch.ones_like(self.done)
+        self.settings, self.feasible = settings, feasible
+        self.origin = starts(scenes, settings.steps)
+        self.weight = torch.full((len(scenes),), settings.scw.weight, device=labels.device)
+        self.looked = False
+        self.wrong = torch.zeros_like(labels, dtype=torch.bool)
 
     def run(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return the parameters that were reached, and the arrays of `Counterexamples`."""
-        origin = self.scenes.parameters()
-        moves = self.settings.moves()
-        theta = ascend(self.judge, origin, moves, self.settings.rounds, feasible=self.feasible)
-        going = (~self.done).nonzero()[:, 0]
-        if len(going):
-            with torch.no_grad():
-                self.judge({name: value[going] for name, value in theta.items()}, going)
-        before, after = self.images
-        predicted_before, confidence_before = self.answer(before)
-        predicted_after, confidence_after = self.answer(after)
-        success = (predicted_before == self.labels) & (predicted_after != self.labels) & self.sound
-        return theta, {
-            "images_before": before,
-            "images_after": after,
+        """Return the features that were reached, and the arrays of `Counterexamples`."""
+        theta, arrays = self._once()
+        low, high = torch.zeros_like(self.weight), torch.full_like(self.weight, torch.inf)
+        for _ in range(self.settings.scw.searches - 1):
+            hit = arrays["success"]
+            high = torch.where(hit, torch.minimum(high, self.weight), high)
+            low = torch.where(hit, low, torch.maximum(low, self.weight))
+            self.weight = torch.where(high.isinf(), self.weight * 10, (low + high) / 2)
+            theta_again, again = self._once()
+            renders = arrays["renders"] + again["renders"]
+            better = again["success"] & (~hit | (self._far(theta_again) < self._far(theta)))
+            for kept, new in ((theta, theta_again), (arrays, again)):
+                for name, value in new.items():
+                    kept[name][better] = value[better]
+            arrays["renders"] = renders
+        return theta, arrays
+
+    def look(self, view: View) -> Judgement:
+        """Classify some scenes; those that the model gets wrong are done."""
+        logits, rows = self.model(view.images).float(), view.rows
+        if not self.looked:  # the first look is at every scene, where it was
+            self.looked = True
+            self.aim = aim_of(self.settings, logits.detach(), self.labels)
+            self.wrong = logits.argmax(dim=1) != self.labels
+        aim = self.aim.rows(rows)
+        value, done = aim.value(logits), aim.hit(logits.argmax(dim=1))
+        if self.settings.attack == "sCW":
+            scw = self.settings.scw
+            done = done & ((value >= scw.confidence) | (scw.confidence == 0))
+            lacking = (scw.confidence - value).clamp_min(0)
+            value = -self._far(view.theta, rows) - self.weight[rows] * lacking
+        return Judgement(value, done | self.wrong[rows])
+
+    def _far(self, theta: dict[str, Tensor], rows: Tensor | None = None) -> Tensor:
+        origin = self.origin
+        if rows is not None:
+            origin = {name: value[rows] for name, value in origin.items()}
+        return distance(theta, origin, self.settings.scw.norm)
+
+    def _once(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        reached = move_scenes(self.renderer, self.scenes, self.settings, self.look, self.feasible)
+        predicted_before, confidence_before = self._answer(reached.images_before)
+        predicted_after, confidence_after = self._answer(reached.images_after)
+        right = predicted_before == self.labels
+        return reached.theta, {
+            "images_before": reached.images_before,
+            "images_after": reached.images_after,
             "predicted_before": predicted_before,
             "predicted_after": predicted_after,
             "confidence_before": confidence_before,
             "confidence_after": confidence_after,
-            "success": success,
-            "loss": self.loss,
+            "success": right & self.aim.hit(predicted_after) & reached.sound,
+            "loss": reached.loss,
+            "renders": reached.renders,
         }
 
-    def judge(self, theta: dict[str, Tensor], rows: Tensor) -> Judgement:
-        """Render and classify some scenes; those that the model gets wrong are done."""
-        rendered = self.renderer.render(self.scenes[rows].replace(**theta))
-        logits = self.model(rendered).float()
-        value = lowered_score(logits, self.labels[rows])
-        self._record(rendered.detach(), value.detach(), rows)
-        self.done[rows] = logits.argmax(dim=1) != self.labels[rows]
-        return Judgement(value, self.done[rows])
-
-    def feasible(self, theta: dict[str, Tensor], rows: Tensor) -> Bool[Tensor, " row"]:
-        """Say which scenes still show enough of their object, and are where they may be."""
-        scenes = self.scenes[rows].replace(**theta)
-        coverage = self.renderer.coverage(scenes)
-        seen = (coverage > 0) & (coverage >= self.settings.least_coverage)
-        return seen if self.wanted is None else seen & self.wanted(scenes)
-
     @torch.no_grad()
-    def answer(
+    def _answer(
         self, images: UInt8[Tensor, "scene channel height width"]
     ) -> tuple[Int64[Tensor, " scene"], Float[Tensor, " scene"]]:
         """Return the model's labels and their softmax values on 8-bit images."""
         highest = self.model(images.float() / 255).float().softmax(dim=1).max(dim=1)
         return highest.indices, highest.values
-
-    def _record(self, rendered: Tensor, value: Tensor, rows: Tensor) -> None:
-        finite = rendered.isfinite().flatten(1).all(dim=1) & value.isfinite()
-        stored = (rendered.nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
-        if not self.evaluations:
-            self.images = [stored, stored.clone()]
-        self.images[1][rows] = stored
-        self.sound[rows] = finite
-        # To the end of the trace: a scene that stops keeps its last value.
-        self.loss[rows, self.evaluations :] = value.nan_to_num(0.0)[:, None]
-        self.evaluations += 1

@@ -34,7 +34,7 @@ def test_every_setting_survives_being_written_and_read():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("steps: {posse: 0.1}", "'posse' is no scene parameter; did you mean 'pose'?"),
+        ("steps: {posse: 0.1}", "'posse' is no semantic feature; did you mean 'pose'?"),
         ("steps: {pose: -0.1}", "steps.pose: input should be greater than 0"),
         ("steps: {}", "steps"),
         ("bounds: {light: 1.0}", "a bound is given for 'light', which has no step"),

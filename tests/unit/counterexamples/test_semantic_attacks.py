@@ -91,6 +91,7 @@ def test_the_first_success_is_kept_and_a_scene_wrong_from_the_start_is_told_apar
         "scenes": 4,
         "already_wrong": 1,
         "found": 2,
+        "renders": 16,  # 6 + 3 + 1 + 6
         "accuracy_before": 0.75,
         "accuracy_after": 0.25,
     }
