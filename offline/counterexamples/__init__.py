@@ -12,7 +12,7 @@ from offline.counterexamples.informativeness import (
     information_worth,
     normalised_accuracy,
 )
-from offline.counterexamples.presets import PRESETS, preset
+from offline.counterexamples.presets import PRESETS, preset, with_preset
 from offline.counterexamples.search import find_counterexamples
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "normalised_accuracy",
     "preset",
     "save_counterexamples",
+    "with_preset",
 ]
