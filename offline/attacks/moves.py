@@ -97,8 +97,8 @@ class AdamMove(Move):
             if self.bound is not None:
                 inside = ((current - start) / self.bound).clamp(-largest, largest)
                 gradient = gradient * (1 - inside.square())
-            mean = torch.lerp(gradient, first[rows], self.betas[0])
-            square = torch.lerp(gradient.square(), second[rows], self.betas[1])
+            mean = first[rows].lerp(gradient, 1 - self.betas[0])
+            square = second[rows].lerp(gradient.square(), 1 - self.betas[1])
             first[rows], second[rows] = mean, square
             spread = (square / (1 - self.betas[1] ** taken)).sqrt() + 1e-8
             ahead = self.step * mean / (1 - self.betas[0] ** taken) / spread
