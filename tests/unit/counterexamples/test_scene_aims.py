@@ -48,8 +48,8 @@ def distance(found):
 
 def weight_kept(found):
     """c, from what is raised at the start: −c f, where f = 2 r² − b²."""
-    _, margin = found.before.translation, Twice()(Squares().render(found.before)[:1])[0]
-    return (-found.loss[0, 0] / (margin[0] - margin[1])).item()
+    score = Twice()(Squares().render(found.before))[0]
+    return (-found.loss[0, 0] / (score[0] - score[1])).item()
 
 
 def test_the_weight_of_scw_grows_until_a_success_and_is_then_bisected():
@@ -111,7 +111,7 @@ def test_towards_the_true_class_there_is_nothing_to_find():
 
 @pytest.mark.parametrize("loss", ["logit", "cross_entropy", "margin"])
 def test_a_target_is_reached_by_every_loss(loss):
-    found = attacked(0.8, 0.5, target=1, loss=loss, iterations=8)
+    found = attacked(0.6, 0.5, target=1, loss=loss, iterations=8)
     assert found.success.all()
     assert found.predicted_after.tolist() == [1]
     assert (found.loss[0].diff() >= 0).all()
@@ -173,38 +173,43 @@ class Far(Squares):
 
 def test_of_a_far_subject_half_must_stay_in_view():
     found = attacked(0.8, 0.1, renderer=Far(), iterations=8, least_coverage=0.02)
-    assert 0.4 <= found.after.translation[0, 0, 0] < 0.45
+    assert 0.3999 <= found.after.translation[0, 0, 0] < 0.4501
 
 
 class Glow(nn.Module):
-    """Never errs; its score is brightness."""
+    """Never errs; the score of class 0 is brightness, or darkness."""
+
+    def __init__(self, of):
+        super().__init__()
+        self.of = of
 
     def forward(self, images):
-        mean = images.mean(dim=(1, 2, 3))
-        return torch.stack((mean, torch.full_like(mean, -1.0)), dim=1)
+        mean = self.of * images.mean(dim=(1, 2, 3))
+        return torch.stack((mean, torch.full_like(mean, -2.0)), dim=1)
 
 
-@pytest.mark.parametrize("target", [None, 1])
+@pytest.mark.parametrize("of", [1, -1], ids=["bright", "dark"])
 @pytest.mark.parametrize(
     ("name", "least", "greatest"),
     [
-        ("scale", 1e-3, torch.inf), ("colour", 0, torch.inf), ("background", 0, 1),
-        ("light", [-torch.inf] * 3 + [0] * 3, torch.inf), ("fog", 0, [torch.inf, 1, 1, 1]),
+        ("scale", 1e-3, torch.inf),
+        ("colour", 0, torch.inf),
+        ("background", 0, 1),
+        ("light", [-torch.inf] * 3 + [0] * 3, torch.inf),
+        ("fog", 0, [torch.inf, 1, 1, 1]),
         ("camera", [1e-3, -9, -9, 0.01, *[-9] * 4], [9, 9, 9, 3.0, *[9] * 4]),
     ],
-)  # fmt: skip
-def test_no_parameter_leaves_what_a_renderer_accepts(name, least, greatest, target, device):
+)
+def test_no_parameter_leaves_what_a_renderer_accepts(name, least, greatest, of, device):
     corners = torch.tensor([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, 0, 1]])
     faces = torch.tensor([[0, 2, 3], [2, 1, 3], [1, 0, 3], [0, 1, 2]])
-    scenes = single([Mesh("tetrahedron", corners, faces, torch.full((4, 3), 0.5))] * 2).to(device)
-    settings = AttackSettings(
-        steps={name: 1.5}, iterations=3, least_coverage=0.0, target=target, loss="margin"
-    )
+    scenes = single([Mesh("tetrahedron", corners, faces, torch.full((4, 3), 0.5))] * 2)
+    fog = torch.tensor([[0.1, 0.5, 0.5, 0.5]]).repeat(2, 1)
+    scenes = scenes.replace(fog=fog, background=torch.full((2, 3, 1, 1), 0.5)).to(device)
+    settings = AttackSettings(steps={name: 1.5}, iterations=3, least_coverage=0.0)
     labels = torch.zeros(2, dtype=torch.int64)
-    found = find_counterexamples(Rasterizer(16, 16), Glow(), scenes, labels, settings)
+    found = find_counterexamples(Rasterizer(16, 16), Glow(of), scenes, labels, settings)
     value = getattr(found.after, name)
     assert not torch.equal(value, getattr(found.before, name))
-    moved = value.movedim(1, -1) if name == "background" else value
-    assert (moved >= torch.as_tensor(least, dtype=moved.dtype) - 1e-6).all()
-    assert (moved <= torch.as_tensor(greatest, dtype=moved.dtype) + 1e-6).all()
-    assert found.images_after.float().mean(dim=(1, 2, 3)).isfinite().all()
+    assert (value >= torch.tensor(least) - 1e-6).all()
+    assert (value <= torch.tensor(greatest) + 1e-6).all()
