@@ -26,10 +26,12 @@ class ClassifierLook:
     Attributes:
         weight: c of each scene, of sCW.
         aim: what is raised, and what is an error; there since the first view.
+        before: the model's answer to the first view.
         met: which scenes were last seen where the attack wants them.
     """
 
     aim: Aim
+    before: tuple[Int64[Tensor, " scene"], Float[Tensor, " scene"]]
 
     def __init__(
         self,
@@ -51,8 +53,8 @@ class ClassifierLook:
         logits, rows = self._logits(view.images), view.rows
         if self._idle is None:
             self.aim = aim_of(self.settings, logits.detach(), self.labels)
-            wrong = self.answer(eight_bits(view.images))[0] != self.labels
-            self._idle = wrong | self.aim.impossible()
+            self.before = self.answer(eight_bits(view.images))
+            self._idle = (self.before[0] != self.labels) | self.aim.impossible()
         aim = self.aim.rows(rows)
         value, hit = aim.value(logits), aim.hit(logits.argmax(dim=1))
         if self.settings.attack == "sCW":

@@ -125,7 +125,7 @@ class _Search:
     def _once(self) -> _Run:
         look = self.look
         reached = move_scenes(self.renderer, self.scenes, self.settings, look, self.feasible)
-        predicted_before, confidence_before = look.answer(reached.images_before)
+        predicted_before, confidence_before = look.before
         predicted_after, confidence_after = look.answer(reached.images_after)
         counted = (predicted_before == self.labels) & reached.sound & (reached.coverage > 0)
         success = counted & look.aim.hit(predicted_after)
