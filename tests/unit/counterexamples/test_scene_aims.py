@@ -94,12 +94,25 @@ def test_scw_goes_on_until_the_model_errs_with_confidence():
         assert score[1] - score[0] >= confidence
         assert one.renders < 21
     assert found[0.4].renders > found[0.0].renders
-    # A search prefers what is confident, though farther.
-    searched = attacked(
-        0.8, 0.8, scw={"weight": 10.0, "confidence": 0.4, "searches": 4}, **settings
-    )
-    score = Twice()(Squares().render(searched.after))[0]
-    assert score[1] - score[0] >= 0.4
+
+
+def test_a_search_prefers_what_is_confident_though_it_is_farther():
+    # With c = 0.806 the slope 4 c r is 1 at r = 0.31: an error, as r² < b² / 2, but of less than κ.
+    settings = {"attack": "sCW", "steps": {"translation": 0.02}, "iterations": 60}
+    once, twice = (
+        attacked(
+            0.6, 0.5, model=RedAlone(), **settings,
+            scw={"weight": 0.806, "confidence": 0.14, "searches": searches},
+        )
+        for searches in (1, 2)
+    )  # fmt: skip
+    lead = [
+        (s[1] - s[0]).item() for s in (Twice()(Squares().render(f.after))[0] for f in (once, twice))
+    ]
+    assert once.success.all()
+    assert twice.success.all()
+    assert 0 < lead[0] < 0.14 <= lead[1]
+    assert distance(twice) > distance(once)
 
 
 def test_towards_the_true_class_there_is_nothing_to_find():
@@ -131,12 +144,12 @@ def test_a_class_that_the_model_has_not_is_named(case, words):
 
 
 class Lost(nn.Module):
-    """Class 0 sees red; class 1 has no number below r² = 0.5."""
+    """Class 1 sees red; class 0 has no number below r² = 0.5."""
 
     def forward(self, images):
         red = images[:, 0, 0, 0]
         other = torch.where(red < 0.5, self.number, -1.0)
-        return torch.stack((red, other), dim=1)
+        return torch.stack((other, red), dim=1)
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
@@ -144,7 +157,7 @@ class Lost(nn.Module):
 def test_a_logit_that_is_no_number_is_no_error_of_the_model(number, loss):
     model = Lost()
     model.number = number
-    found = attacked(0.9, model=model, loss=loss)
+    found = attacked(0.9, model=model, label=1, loss=loss)
     assert not found.success.any()
     assert found.loss.isfinite().all()
 
