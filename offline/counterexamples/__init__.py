@@ -1,6 +1,7 @@
 """Semantic counterexamples: sFGSM, si-FGSM, sGD and sCW over the features of scenes."""
 
 from offline.counterexamples.attack_settings import AttackSettings, CarliniWagnerSettings
+from offline.counterexamples.equal_renders import EqualRenders, compare_at_equal_renders
 from offline.counterexamples.found import (
     Counterexamples,
     load_counterexamples,
@@ -13,6 +14,8 @@ from offline.counterexamples.informativeness import (
     normalised_accuracy,
 )
 from offline.counterexamples.presets import PRESETS, preset
+from offline.counterexamples.sampling import sample_counterexamples
+from offline.counterexamples.sampling_settings import SamplingSettings
 from offline.counterexamples.search import find_counterexamples
 
 __all__ = [
@@ -20,12 +23,16 @@ __all__ = [
     "AttackSettings",
     "CarliniWagnerSettings",
     "Counterexamples",
+    "EqualRenders",
+    "SamplingSettings",
     "binary_membership",
+    "compare_at_equal_renders",
     "find_counterexamples",
     "fractional_membership",
     "information_worth",
     "load_counterexamples",
     "normalised_accuracy",
     "preset",
+    "sample_counterexamples",
     "save_counterexamples",
 ]
