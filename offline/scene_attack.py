@@ -7,6 +7,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from offline.counterexamples import AttackSettings, Counterexamples, find_counterexamples
+from offline.rendering.engines import make_renderer
 from offline.rendering.rendered_set import RenderedImages
 from offline.sources import RenderedData
 
@@ -48,5 +49,6 @@ class SceneAttack:
 
     def _attack(self, model: nn.Module, images: RenderedImages, places: Tensor) -> Counterexamples:
         scenes = images.scenes(places).to(self.device)
-        renderer, labels = images.settings.renderer(), images.labels[places]
-        return find_counterexamples(renderer, model, scenes, labels, self.settings)
+        size, samples = images.settings.size, images.settings.samples
+        renderer = make_renderer(self.settings.renderer, (size, size), samples)
+        return find_counterexamples(renderer, model, scenes, images.labels[places], self.settings)

@@ -45,6 +45,8 @@ class AttackSettings(Settings):
         iterations: the greatest number of steps; 5 where it is left out, and always 1 for `sFGSM`.
         loss: what falls or rises: the raw score `logit` (the seed's), the `cross_entropy`, or the
             `margin`; where it is left out, `margin` for `sCW` and `logit` for the others.
+        renderer: which renderer a recipe's scenes are attacked with. redner wants scenes without
+            highlights: `data.rendered.ranges.gloss=[0, 0]`.
         target: the class that the model is to see: a number, or `least_likely` of each image; left
             out, any class but the true one will do.
         scw: of `sCW` alone.
@@ -59,6 +61,7 @@ class AttackSettings(Settings):
     bounds: dict[str, Positive] = Field(default={})
     iterations: int | None = Field(default=None, ge=1)
     loss: Literal["logit", "cross_entropy", "margin"] | None = None
+    renderer: Literal["rasterizer", "mitsuba", "redner"] = "rasterizer"
     target: Annotated[int, Field(ge=0)] | Literal["least_likely"] | None = None
     scw: CarliniWagnerSettings = CarliniWagnerSettings()
     least_coverage: float = Field(default=0.02, ge=0, lt=1)

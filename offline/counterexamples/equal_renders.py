@@ -58,11 +58,11 @@ def compare_at_equal_renders(
             renderer, model, scenes, attacked.labels, settings, batch_size, feasible
         )
         left, number = budget - int(sampling.renders.sum()), 0
-        going = (~sampling.wrong).nonzero()[:, 0]
+        going = sampling.open.nonzero()[:, 0]
         while left > 0 and len(going):
             sampling.draw(going[:left], number)
             left, number = left - len(going), number + 1
-            going = (~sampling.wrong & ~sampling.success).nonzero()[:, 0]
+            going = (sampling.open & ~sampling.success).nonzero()[:, 0]
         drawn = sampling.found()
     return EqualRenders(
         int(attacked.success.sum()), int(drawn.success.sum()), budget, int(drawn.renders.sum())

@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from guard.errors import BadInput
 from guard.progress import track
-from offline.attacks import held_still, lowered_score
+from offline.attacks import Move, held_still, lowered_score
 from offline.counterexamples.features import FEATURES, moved, starts
 from offline.counterexamples.found import Counterexamples
 from offline.counterexamples.sampling_settings import Points, SamplingSettings
 from offline.counterexamples.scene_ascent import Feasible
-from offline.rendering.out_of_view import out_of_view
+from offline.rendering.out_of_view import unseen
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene import Scene
 
@@ -33,8 +33,9 @@ def sample_counterexamples(
     Of the samples that the model misclassifies, the one with the highest softmax value of the
     wrong prediction is kept; where there is none, the one with the lowest softmax value of the
     true class, which is no counterexample. Where no sample is feasible the scene stays as it was.
-    A scene that the model gets wrong from the start is left alone, as the attacks leave it. `loss`
-    is minus the true class's raw score, of the scene as it was and of each sample.
+    A scene that the model gets wrong from the start, or that shows nothing of its object there, is
+    left alone, as the attacks leave it. `loss` is minus the true class's raw score, of the scene as
+    it was and of each sample.
 
     The arguments are those of `find_counterexamples`, but the renderer needs no gradients.
 
@@ -48,7 +49,7 @@ def sample_counterexamples(
         sampling = Sampling(renderer, model, scenes, labels, settings, batch_size, feasible)
         words = f"{settings.method} sampling of {len(scenes)} scenes"
         for number in track(range(settings.samples), words):
-            sampling.draw((~sampling.wrong).nonzero()[:, 0], number)
+            sampling.draw(sampling.open.nonzero()[:, 0], number)
         return sampling.found()
 
 
@@ -56,7 +57,7 @@ class Sampling:
     """Scenes that are sampled, and the sample of each that is kept so far; the model holds still.
 
     Attributes:
-        wrong: the model misclassified the scene as it was.
+        open: the scene as it was showed its object, and the model was right.
         success: a sample was found that the model misclassifies.
         renders: how many images were rendered of each scene.
     """
@@ -78,18 +79,21 @@ class Sampling:
         self.renderer, self.model, self.settings = renderer, model, settings
         self.scenes, self.labels = scenes.detach(), labels.to(device)
         self.batch_size, self.wanted = batch_size, feasible
-        self.unseen = out_of_view(renderer, scenes, batch_size)
+        parts = torch.arange(count, device=device).split(batch_size)
+        coverage = torch.cat([renderer.coverage(self.scenes[rows]) for rows in parts])
+        unseen(coverage)  # warns
+        # As the attacks want it: of a far object less is enough.
+        self.least = (coverage / 2).clamp(max=settings.least_coverage)
         self.origin = starts(self.scenes, settings.ranges)
         self.theta = {name: value.clone() for name, value in self.origin.items()}
         dimensions = sum(value[0].numel() for value in self.origin.values())
         self.points = Points(settings, count, dimensions)
-        parts = torch.arange(count, device=device).split(batch_size)
         looks = [self._look(self.scenes[rows], self.labels[rows]) for rows in parts]
         whole = {name: torch.cat([look[name] for look in looks]) for name in looks[0]}
         self.before, self.loss = whole, [whole["loss"]]
         self.after = {name: whole[name].clone() for name in _KEPT}
-        self.wrong = whole["predicted"] != self.labels
-        self.success = torch.zeros_like(self.wrong)
+        self.open = (whole["predicted"] == self.labels) & (coverage > 0)
+        self.success = torch.zeros_like(self.open)
         self.renders = torch.ones_like(self.labels)
         self.rank = torch.full_like(whole["loss"], -torch.inf)
 
@@ -101,15 +105,13 @@ class Sampling:
 
     def found(self) -> Counterexamples:
         """Return the sample that is kept of each scene."""
-        success = self.success.cpu()
-        success[self.unseen] = False
         arrays = {f"{name}_before": self.before[name].cpu() for name in _KEPT}
         arrays |= {f"{name}_after": value.cpu() for name, value in self.after.items()}
         return Counterexamples(
             before=self.scenes.to("cpu"),
             after=moved(self.scenes, self.theta).to("cpu"),
             labels=self.labels.cpu(),
-            success=success,
+            success=self.success.cpu(),
             loss=torch.stack(self.loss, dim=1).cpu(),
             renders=self.renders.cpu(),
             **arrays,
@@ -123,7 +125,7 @@ class Sampling:
         fooled = look["predicted"] != labels
         # What fools the model comes before what does not; the rest is the seed's order.
         rank = torch.where(fooled, look["confidence"], -look["true"])
-        rank = rank.masked_fill(~(self._allowed(scenes) & look["sound"]), -torch.inf)
+        rank = rank.masked_fill(~(self._allowed(scenes, rows) & look["sound"]), -torch.inf)
         better = rank > self.rank[rows]
         chosen = rows[better]
         self.rank[chosen] = rank[better]
@@ -139,17 +141,17 @@ class Sampling:
         """Return the features' values at a point, from the origin as far as the ranges go."""
         points, used, theta = self.points.take(rows, number).to(rows.device), 0, {}
         for name, reach in self.settings.ranges.items():
-            start, box = self.origin[name][rows], FEATURES[name].box
+            start = self.origin[name][rows]
             size = start[0].numel()
             offset = (2 * points[:, used : used + size] - 1) * reach
-            value = start + offset.view_as(start).to(start.dtype)
-            theta[name] = value if box is None else value.clamp(*box)
+            move = Move(reach, bound=reach, box=FEATURES[name].box)
+            theta[name] = move.project(start + offset.view_as(start).to(start.dtype), start)
             used += size
         return theta
 
-    def _allowed(self, scenes: Scene) -> Bool[Tensor, " row"]:
+    def _allowed(self, scenes: Scene, rows: Tensor) -> Bool[Tensor, " row"]:
         coverage = self.renderer.coverage(scenes)
-        seen = (coverage > 0) & (coverage >= self.settings.least_coverage)
+        seen = (coverage > 0) & (coverage >= self.least[rows])
         return seen if self.wanted is None else seen & self.wanted(scenes)
 
     @torch.no_grad()

@@ -30,8 +30,9 @@ class SamplingSettings(Settings):
         samples: N, how many are drawn of each scene.
         seed: of the draws. The first points of a scene are the same for any `samples`, and those
             of the first scenes for any number of scenes.
-        least_coverage: the fraction of the pixels that must still show the subject; a sample that
-            leaves less is rendered and counted, but is never a counterexample.
+        least_coverage: the fraction of the pixels that must still show the subject (or half of what
+            showed it at the start, where that is less); a sample that leaves less is rendered and
+            counted, but is never a counterexample.
     """
 
     method: Literal["random", "halton"] = "halton"

@@ -18,6 +18,7 @@ from offline.counterexamples import (
 from offline.counterexamples.sampling_settings import LARGE, SMALL, Points
 from offline.rendering.composing import single
 from offline.rendering.meshes.mesh import Mesh
+from offline.rendering.out_of_view import OutOfViewWarning
 
 TRIANGLE = Mesh("triangle", torch.eye(3), torch.tensor([[0, 1, 2]]), torch.ones(1, 3))
 METHODS = ("random", "halton")
@@ -198,3 +199,11 @@ def test_one_label_for_each_scene_is_wanted():
         sample_counterexamples(
             Angles(), Threshold(), scenes_at(0.0, 0.1), torch.tensor([0]), SamplingSettings()
         )
+
+
+def test_a_scene_that_shows_nothing_is_left_alone():
+    with pytest.warns(OutOfViewWarning, match="1 of 2 scenes show nothing of their subject: 1"):
+        found = sampled(scenes_at(0.0, -0.6))
+    assert found.renders.tolist() == [6, 1]
+    assert not found.success[1]
+    assert torch.equal(found.after.pose[1], found.before.pose[1])
