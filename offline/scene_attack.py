@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from offline.counterexamples import AttackSettings, Counterexamples, find_counterexamples
 from offline.rendering.engines import make_renderer
 from offline.rendering.rendered_set import RenderedImages
+from offline.rendering.renderer import Renderer
 from offline.sources import RenderedData
 
 __all__ = ["SceneAttack"]
@@ -22,11 +23,18 @@ class SceneAttack:
         data: the rendered images.
         settings: of the attack.
         device: where it runs.
+
+    Raises:
+        CornerguardError: the renderer that the settings name is not installed.
     """
 
     data: RenderedData
     settings: AttackSettings
     device: torch.device
+
+    def __post_init__(self) -> None:
+        """Refuse a renderer that is not installed now, and not after the model is trained."""
+        self._renderer()
 
     def on_test(self, model: nn.Module) -> Counterexamples:
         """Attack every test scene."""
@@ -49,6 +57,9 @@ class SceneAttack:
 
     def _attack(self, model: nn.Module, images: RenderedImages, places: Tensor) -> Counterexamples:
         scenes = images.scenes(places).to(self.device)
-        size, samples = images.settings.size, images.settings.samples
-        renderer = make_renderer(self.settings.renderer, (size, size), samples)
-        return find_counterexamples(renderer, model, scenes, images.labels[places], self.settings)
+        labels = images.labels[places]
+        return find_counterexamples(self._renderer(), model, scenes, labels, self.settings)
+
+    def _renderer(self) -> Renderer:
+        images = self.data.rendered.settings
+        return make_renderer(self.settings.renderer, (images.size, images.size), images.samples)
