@@ -1,4 +1,7 @@
-"""Semantic counterexamples: sFGSM, si-FGSM, sGD and sCW over the features of scenes."""
+"""Semantic counterexamples: sFGSM, si-FGSM, sGD and sCW over the features of scenes, and sampling.
+
+`realism` is imported by its own name: torchmetrics and its networks take seconds to load.
+"""
 
 from offline.counterexamples.attack_settings import AttackSettings, CarliniWagnerSettings
 from offline.counterexamples.equal_renders import EqualRenders, compare_at_equal_renders

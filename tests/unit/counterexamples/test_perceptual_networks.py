@@ -24,6 +24,7 @@ from offline.counterexamples.perceptual_networks import (
     LpipsDistance,
     WeightsMissing,
 )
+from offline.counterexamples.realism import RealismSettings, frechet_distance, measure_realism
 
 NETWORKS = {"alex": "alexnet", "squeeze": "squeezenet1_1"}
 
@@ -91,6 +92,29 @@ def test_inception_is_that_of_torchmetrics(inception: Path, device: torch.device
     assert found.shape == (2, 2048)
     assert float(expected.std()) > 0
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_fid_is_measured_by_class_where_there_are_enough(
+    inception: Path, tmp_path: Path, device: torch.device
+) -> None:
+    torch.save(backbone("squeeze"), tmp_path / "squeeze.pth")
+    settings = RealismSettings(
+        network="squeeze",
+        lpips_weights=tmp_path / "squeeze.pth",
+        inception_weights=inception,
+        fewest=3,
+        batch_size=2,
+    )
+    originals, others = images(1, 5), images(2, 5)
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    found = measure_realism(originals, others, labels, 3, settings, device)
+    assert found.lacking == ()
+    network = InceptionFeatures(inception)
+    features = [network(part) for part in (originals, others)]
+    assert found.fid == pytest.approx(frechet_distance(*features), rel=1e-3)
+    second = frechet_distance(*(part[labels == 1] for part in features))
+    assert found.fid_by_class == (None, pytest.approx(second, rel=1e-3), None)
+    assert found.figures()["fid_by_class"][0] is None
 
 
 class Call:
