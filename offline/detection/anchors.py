@@ -20,10 +20,9 @@ GREATEST_GROWTH = 4.0  # of a logarithm: a box of e^4 times its anchor is larger
 def fit_shapes(
     boxes: Float[Tensor, "box 4"], count: int, seed: int = 0
 ) -> tuple[tuple[float, float], ...]:
-    """Return widths and heights of `count` anchors for such boxes (x0, y0, x1, y1), small ones first.
+    """Return widths and heights of `count` anchors for boxes (x0, y0, x1, y1), small ones first.
 
-    They are the centres of k-means over the logarithms of the sizes, which is what `encode` measures
-    distances in.
+    They are the centres of k-means over the logarithms of sizes: what `encode` measures in.
 
     Raises:
         BadInput: there are fewer sizes of boxes than anchors.

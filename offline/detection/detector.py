@@ -1,4 +1,4 @@
-"""What every object detector offers, so that an attack does not know which one it differentiates."""
+"""What every object detector offers, so that an attack does not know which one it is given."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Detector(nn.Module, ABC):
         two, that is in `confidence`, and `classification` is 0.
 
         Raises:
-            BadInput: as `check_truths`, or the images are of a size that the detector does not take.
+            BadInput: as `check_truths`, or the detector does not take images of this size.
         """
 
     @abstractmethod
