@@ -39,7 +39,7 @@ def four_images() -> DetectionImages:
 def detector() -> SqueezeDet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return SqueezeDet(("square", "wide"), (32, 64), SHAPES, width=0.2, stride=8, dropout=0)
+        return SqueezeDet(("square", "wide"), (32, 64), SHAPES, width=0.2, stride=8, dropout=0.0)
 
 
 def test_four_images_are_learnt_by_heart(device: torch.device) -> None:
