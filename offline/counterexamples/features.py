@@ -11,9 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from offline.counterexamples.object_boxes import vehicles
+from offline.counterexamples.surroundings import Foliage, Weather
+from offline.counterexamples.vehicle_features import Deformation, Heading, Place
 from offline.rendering.scene import PARAMETERS, Scene
 
-__all__ = ["FEATURES", "Feature", "Parameter", "moved", "starts"]
+__all__ = ["FEATURES", "STREET_FEATURES", "Feature", "Parameter", "moved", "starts"]
 
 
 class Feature(Protocol):
@@ -59,8 +62,23 @@ class Parameter:
         return scenes.replace(**{self.name: value})
 
 
-FEATURES: dict[str, Feature] = {name: Parameter(name) for name in PARAMETERS}
-"""Every feature that settings may name."""
+STREET_FEATURES: dict[str, Feature] = {
+    # Factors on the colours of a vehicle's faces: 0 is black.
+    "vehicle_colour": Parameter("colour", (0.0, 2.0), lambda scenes: vehicles(scenes)[..., None]),
+    "weather": Weather(),
+    "foliage": Foliage(),
+    "translate": Place(),
+    "rotate": Heading(),
+    "mesh": Deformation(),
+}
+"""The six of 001, section 4.1: of vehicles, and of what is about them. `vehicle_colour` is the
+seed's *color*; `colour` is the factor of every object."""
+
+FEATURES: dict[str, Feature] = {
+    **{name: Parameter(name) for name in PARAMETERS},
+    **STREET_FEATURES,
+}
+"""Every feature that settings may name: each scene parameter as a whole, and those of streets."""
 
 
 def starts(scenes: Scene, names: Mapping[str, object]) -> dict[str, Float[Tensor, "batch ..."]]:
