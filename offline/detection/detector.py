@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Real
 from torch import Tensor, nn
 
 from guard.errors import BadInput
@@ -68,7 +68,7 @@ class Detector(nn.Module, ABC):
 
 
 def check_truths(
-    images: Float[Tensor, "batch 3 height width"], truths: Sequence[Truth], classes: Sequence[str]
+    images: Real[Tensor, "batch 3 height width"], truths: Sequence[Truth], classes: Sequence[str]
 ) -> None:
     """Refuse a ground truth that cannot be that of these images.
 

@@ -17,7 +17,7 @@ class DetectionScores(NamedTuple):
     """Figures in [0, 1] over the classes that have objects; of none, NaN."""
 
     map_50: float
-    """Mean over classes of the average precision; a box is right from an IOU of 0.5 on: the seeds."""
+    """The seeds': mean over classes of the average precision; a box of an IOU of 0.5 is right."""
     recall_50: float
     """Mean over classes of the share of objects that such a box finds, at any score."""
     map_coco: float

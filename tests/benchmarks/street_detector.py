@@ -66,7 +66,7 @@ def main(
 
 
 def open_streets(folder: Path, count: int, seed: int) -> StreetImages:
-    """Open `count` streets of a seed, which are rendered into `folder` where it is not there yet."""
+    """Open `count` streets of a seed, rendered into `folder` where that is not there yet."""
     if not folder.is_dir():
         with replace_directory(folder) as partial:
             render_streets(partial, count, STREETS, seed)
