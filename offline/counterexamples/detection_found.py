@@ -58,7 +58,7 @@ class DetectionCounterexamples:
         return len(self.success)
 
     def __getitem__(self, rows: Int64[Tensor, " row"]) -> "DetectionCounterexamples":
-        chosen = {
+        chosen: dict[str, Any] = {
             name: [value[i] for i in rows.tolist()] if isinstance(value, list) else value[rows]
             for name, value in vars(self).items()
         }
@@ -135,14 +135,14 @@ def load_detection_counterexamples(folder: Path) -> DetectionCounterexamples:
         raise BadInput(f"{path}: not a file of counterexamples: missing or unknown: {wrong}")
     try:
         after = before.replace(**_load(folder / "after.safetensors"))
-        objects = {name: _rows(arrays, name) for name in _OBJECTS}
+        objects: dict[str, Any] = {name: _rows(arrays, name) for name in _OBJECTS}
     except (BadInput, RuntimeError) as error:
         raise BadInput(f"{folder}: the files do not fit together: {error}") from None
     lengths = {name: len(arrays[name]) for name in _ARRAYS}
     lengths |= {name: len(rows) for name, rows in objects.items()}
     if {*lengths.values()} != {len(before)}:
         raise BadInput(f"{path}: {len(before)} scenes, but arrays of other lengths: {lengths}")
-    plain = {name: arrays[name] for name in _ARRAYS}
+    plain: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
     return DetectionCounterexamples(before=before, after=after, **plain, **objects)
 
 
