@@ -123,11 +123,38 @@ class SqueezeDet(Detector):
     def losses(
         self, images: Float[Tensor, "batch 3 height width"], truths: Sequence[Truth]
     ) -> dict[str, Float[Tensor, " batch"]]:
+        """Return equation 2's three parts, λ included, each image with its own N_obj.
+
+        The IOU that a confidence is to reach is a target, and held constant, as in the authors'
+        code. An image without objects has the loss of its empty anchors alone.
+
+        Raises:
+            BadInput: as `check_truths`, or the images are of another size.
+        """
         check_truths(images, truths, self.classes)
-        predicted = self(images)
-        rows = [self._losses(*row) for row in zip(*predicted, truths, strict=True)]
-        box, confidence, classification = (torch.stack(part) for part in zip(*rows, strict=True))
-        return {"box": box, "confidence": confidence, "classification": classification}
+        kinds, confidence, deltas = self(images)
+        chosen = [assign(truth.boxes, self.anchors) for truth in truths]
+        counts = torch.tensor([len(each) for each in chosen], device=images.device)
+        boxes = torch.cat([truth.boxes for truth in truths])
+        labels = torch.cat([truth.labels for truth in truths])
+        at = (torch.arange(len(images), device=images.device).repeat_interleave(counts),
+              torch.cat(chosen))  # fmt: skip
+        anchors, own = self.anchors[at[1]], deltas[at]
+
+        def mean(values: Tensor) -> Tensor:
+            """Average over the objects of each image."""
+            sums = values.new_zeros(len(images)).index_add(0, at[0], values)
+            return sums / counts.clamp_min(1)
+
+        reached = box_iou(decode(own.detach(), anchors), boxes).diagonal()
+        empty = torch.ones_like(confidence).index_put(at, confidence.new_zeros(()))
+        wrong = (confidence.square() * empty).sum(dim=1) / empty.sum(dim=1).clamp_min(1)
+        right = mean((confidence[at] - reached).square())
+        return {
+            "box": self.weights.box * mean((own - encode(boxes, anchors)).square().sum(dim=1)),
+            "confidence": self.weights.object * right + self.weights.empty * wrong,
+            "classification": mean(functional.cross_entropy(kinds[at], labels, reduction="none")),
+        }
 
     @torch.no_grad()
     def detect(
@@ -144,28 +171,6 @@ class SqueezeDet(Detector):
             best = best[kept]
             found.append(Found(boxes[i, best], labels[i, best], scores[i, best]))
         return found
-
-    def _losses(
-        self, kinds: Tensor, confidence: Tensor, deltas: Tensor, truth: Truth
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return equation 2's three parts for one image: [anchor, …] and its objects.
-
-        The IOU that a confidence is to reach is a target, and held constant, as in the authors'
-        code; an image without objects has the loss of its empty anchors alone.
-        """
-        chosen = assign(truth.boxes, self.anchors)
-        anchors, own = self.anchors[chosen], deltas[chosen]
-        count = max(len(chosen), 1)
-        box = (own - encode(truth.boxes, anchors)).square().sum()
-        reached = box_iou(decode(own.detach(), anchors), truth.boxes).diagonal()
-        right = (confidence[chosen] - reached).square().sum()
-        empty = torch.ones_like(confidence).index_fill(0, chosen, 0)
-        wrong = (confidence.square() * empty).sum() / max(len(confidence) - len(chosen), 1)
-        return (
-            self.weights.box * box / count,
-            self.weights.object * right / count + self.weights.empty * wrong,
-            functional.cross_entropy(kinds[chosen], truth.labels, reduction="sum") / count,
-        )
 
 
 class Fire(nn.Module):

@@ -1,6 +1,7 @@
 """Training of detectors: the trainer of classifiers, given a detector's loss and mirrored boxes."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int64
@@ -22,10 +23,11 @@ def train_detector(
     settings: TrainSettings,
     seed: int,
     device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
 ) -> TrainingHistory:
     """Train `detector` in place by the sum of its losses; it ends on `device`, in eval mode.
 
-    All that `offline.hardening.train` says of seeds and of divergence holds.
+    All that `offline.hardening.train` says of seeds, checkpoints and divergence holds.
 
     Raises:
         BadInput: fewer than two images, another order of classes, or an augmentation that boxes
@@ -48,7 +50,8 @@ def train_detector(
         return torch.stack(list(parts.values())).sum(dim=0).mean()
 
     settings = settings.model_copy(update={"augmentation": Augmentation()})
-    return train(detector, _Numbered(images), settings, seed, device, batch_loss=loss)
+    numbered = _Numbered(images)
+    return train(detector, numbered, settings, seed, device, batch_loss=loss, checkpoint=checkpoint)
 
 
 def mirrored(

@@ -34,7 +34,7 @@ __all__ = ["STREETS", "TRAINING", "WEIGHTS", "open_streets", "street_detector", 
 
 STREETS = StreetSetSettings()
 TRAINING = TrainSettings(
-    epochs=40,
+    epochs=30,
     batch_size=16,
     learning_rate=0.02,
     weight_decay=1e-4,
@@ -57,7 +57,7 @@ def main(
     images = open_streets(folder / f"train{train}", train, TRAIN_SEED)
     held_out = open_streets(folder / f"test{test}", test, TEST_SEED)
     start = time.perf_counter()
-    detector = trained_detector(images)
+    detector = trained_detector(images, checkpoint=folder / f"checkpoint{train}")
     seconds = time.perf_counter() - start
     save_weights(copy.deepcopy(detector).half(), save)
     load_weights(detector, save)
@@ -80,11 +80,13 @@ def street_detector(shapes: tuple[tuple[float, float], ...]) -> SqueezeDet:
         return SqueezeDet(STREETS.classes, STREETS.size, shapes, width=0.5, stride=8, dropout=0.1)
 
 
-def trained_detector(images: DetectionImages, settings: TrainSettings = TRAINING) -> SqueezeDet:
+def trained_detector(
+    images: DetectionImages, settings: TrainSettings = TRAINING, checkpoint: Path | None = None
+) -> SqueezeDet:
     """Train a new detector, with anchors fitted to the boxes of the images."""
     shapes = fit_shapes(torch.cat([truth.boxes for truth in images.truths]), 7, SEED)
     detector = street_detector(shapes)
-    train_detector(detector, images, settings, SEED)
+    train_detector(detector, images, settings, SEED, checkpoint=checkpoint)
     return detector
 
 

@@ -1,5 +1,7 @@
 """Training of detectors: four images are learnt by heart, mirrored boxes, the seed decides."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 
@@ -19,8 +21,22 @@ OBJECTS = [
     [],
 ]
 SETTINGS = TrainSettings(
-    epochs=120, batch_size=4, learning_rate=0.02, weight_decay=0, clip=10.0, average=0.9
+    epochs=250,
+    batch_size=4,
+    learning_rate=0.01,
+    weight_decay=0,
+    clip=20.0,
+    augmentation=Augmentation(flip=True),
 )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On images as small as these a second thread waits more than it works."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def four_images() -> DetectionImages:
@@ -39,24 +55,24 @@ def four_images() -> DetectionImages:
 def detector() -> SqueezeDet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return SqueezeDet(("square", "wide"), (32, 64), SHAPES, width=0.2, stride=8, dropout=0)
+        return SqueezeDet(("square", "wide"), (32, 64), SHAPES, width=0.2, stride=8, dropout=0.0)
 
 
 def test_four_images_are_learnt_by_heart(device: torch.device) -> None:
-    model = detector()
-    history = train_detector(model, four_images(), SETTINGS, seed=0, device=device)
-    assert history.losses[-1] < history.losses[0] / 20
-    scores = evaluate_detector(model, four_images())
-    assert scores.map_50 > 0.99
-    assert scores.recall_50 == 1
-    assert scores.map_coco > 0.8
+    """Trained with flips, so that it finds what it sees on one side on the other one too."""
+    model, images = detector(), four_images()
+    train_detector(model, images, SETTINGS, seed=0, device=device)
     assert not model.training
+    turned, truths = mirrored(images.fetch(torch.arange(4)), images.truths, torch.ones(4).bool())
+    other = DetectionImages(turned.mul(255).round().to(torch.uint8), truths, images.classes)
+    for each in (images, other):
+        scores = evaluate_detector(model, each)
+        assert scores.map_50 > 0.95
+        assert scores.recall_50 == 1
 
 
 def test_the_seed_decides_every_bit() -> None:
-    settings = SETTINGS.model_copy(
-        update={"epochs": 3, "batch_size": 2, "augmentation": Augmentation(flip=True)}
-    )
+    settings = SETTINGS.model_copy(update={"epochs": 3, "batch_size": 2})
     weights = []
     for seed in (1, 1, 2):
         model = detector()
@@ -78,17 +94,6 @@ def test_boxes_are_mirrored_with_their_images() -> None:
     for image, (boxes, labels) in zip(turned, truths, strict=True):
         for (x0, y0, x1, y1), label in zip(boxes.int().tolist(), labels.tolist(), strict=True):
             assert (image[2 * label, y0:y1, x0:x1] > 0.8).all()
-
-
-def test_mirrored_copies_are_learnt_with_flips() -> None:
-    """Trained with flips on one side alone, it finds what it never saw: the other side."""
-    images = four_images()
-    settings = SETTINGS.model_copy(update={"epochs": 200, "augmentation": Augmentation(flip=True)})
-    model = detector()
-    train_detector(model, images, settings, seed=0)
-    turned, truths = mirrored(images.fetch(torch.arange(4)), images.truths, torch.ones(4).bool())
-    other = DetectionImages(turned.mul(255).round().to(torch.uint8), truths, images.classes)
-    assert evaluate_detector(model, other).map_50 > 0.95
 
 
 @pytest.mark.parametrize(

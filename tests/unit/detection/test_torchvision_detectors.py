@@ -46,6 +46,7 @@ def own_losses(detector: TorchvisionDetector, number: int) -> dict[str, torch.Te
     model = detector.model
     boxes, labels = TRUTHS[number]
     model.train()
+    model.transform.eval()  # in training it draws one of the sizes, of which there is one
     for each in model.modules():
         if isinstance(each, nn.BatchNorm2d | nn.Dropout):
             each.eval()
@@ -61,10 +62,8 @@ def test_losses_are_torchvision_s_own_of_each_image(detector: TorchvisionDetecto
     for number in range(2):
         ours = detector.losses(some(2)[number : number + 1], TRUTHS[number : number + 1])
         own = own_losses(detector, number)
-        boxes = [value for name, value in own.items() if name.endswith(("box_reg", "_regression"))]
-        rest = [
-            value for name, value in own.items() if not name.endswith(("box_reg", "_regression"))
-        ]
+        boxes = [own.pop(name) for name in list(own) if name.endswith(("_reg", "_regression"))]
+        rest = list(own.values())
         assert 1 <= len(boxes) == len(rest)
         torch.testing.assert_close(ours["box"][0], sum(boxes))
         torch.testing.assert_close(ours["confidence"][0], sum(rest))
@@ -86,12 +85,12 @@ def test_losses_depend_on_their_image_alone_and_are_differentiable(
 
 
 def test_what_is_found_are_classes_without_the_background(detector: TorchvisionDetector) -> None:
-    found = detector.detect(some(2), least_score=0.02)
+    found = detector.detect(some(2), least_score=0.008)
     assert len(found) == 2
     assert sum(len(each.scores) for each in found)
     for boxes, labels, scores in found:
         assert set(labels.tolist()) <= {0, 1}
-        assert (scores >= 0.02).all()
+        assert (scores >= 0.008).all()
         assert (scores.diff() <= 0).all()
         assert (boxes >= 0).all()
         assert (boxes <= torch.tensor([96, 64, 96, 64])).all()
@@ -108,7 +107,7 @@ def test_weights_come_from_a_file(tmp_path: Path) -> None:
 
 
 def test_names_that_torchvision_does_not_know_are_refused() -> None:
-    with pytest.raises(BadInput, match="no detector 'ssdlite'; did you mean 'ssdlite320"):
-        torchvision_detector("ssdlite", ("car",), SIZE)
+    with pytest.raises(BadInput, match="no detector 'ssdlite_mobilenet'; did you mean 'ssdlite320"):
+        torchvision_detector("ssdlite_mobilenet", ("car",), SIZE)
     with pytest.raises(BadInput, match=r"no weights 'COCO' of retinanet.*did you mean 'COCO_V1'"):
         pretrained_detector("retinanet_resnet50_fpn", SIZE, "COCO")
