@@ -70,13 +70,14 @@ def main(
     test: Annotated[int, typer.Option(help="held-out streets that are attacked")] = 50,
     seed: Annotated[int, typer.Option(help="of the held-out streets")] = 3,
     folder: Annotated[Path, typer.Option()] = Path("runs/benchmarks/streets"),
+    weights: Annotated[Path | None, typer.Option(help="of the detector; trained without")] = None,
     pictures: Annotated[Path | None, typer.Option(help="where counterexamples are saved")] = None,
 ) -> None:
     """Measure and print."""
     start = time.perf_counter()
-    images = open_streets(folder / f"train{train}-seed{TRAIN_SEED}", train, TRAIN_SEED)
+    images = open_streets(folder / f"train{train}", train, TRAIN_SEED)
     streets = open_streets(folder / f"test{test}-seed{seed}", test, seed)
-    detector = _benign(images, folder)
+    detector = _benign(images, folder, weights)
     results: dict[str, Any] = {"benign": _scores(detector, streets)}
     _say("benign", results["benign"])
 
@@ -122,18 +123,17 @@ def main(
     }))  # fmt: skip
 
 
-def _benign(images: StreetImages, folder: Path) -> SqueezeDet:
-    """Return the detector with the weights that are kept, or trained and cached."""
+def _benign(images: StreetImages, folder: Path, weights: Path | None) -> SqueezeDet:
+    """Return the detector with the weights given, those that are kept, or trained and cached."""
     made_from = f"{TRAINING.model_dump_json()} {images.fingerprint()}"
     digest = hashlib.sha256(made_from.encode()).hexdigest()
-    weights = WEIGHTS if WEIGHTS.is_file() else folder / f"squeezedet-{digest[:12]}.safetensors"
-    if weights.is_file():
-        sizes = torch.cat([truth.boxes for truth in images.truths])
-        detector = street_detector(fit_shapes(sizes, ANCHORS, ANCHOR_SEED))
-    else:
-        detector = trained_detector(images)
-        save_weights(detector, weights)
-    load_weights(detector, weights)
+    cached = folder / f"squeezedet-{digest[:12]}.safetensors"
+    kept = weights or (WEIGHTS if WEIGHTS.is_file() else cached)
+    if kept == cached and not cached.is_file():
+        save_weights(trained_detector(images, checkpoint=folder / "checkpoint"), cached)
+    sizes = torch.cat([truth.boxes for truth in images.truths])
+    detector = street_detector(fit_shapes(sizes, ANCHORS, ANCHOR_SEED))
+    load_weights(detector, kept)
     return detector.eval()
 
 

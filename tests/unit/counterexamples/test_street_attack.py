@@ -1,4 +1,4 @@
-"""The attack on a SqueezeDet by real streets: feasible, of boxes that follow, and rendered again."""
+"""The attack on a SqueezeDet by real streets: feasible, boxes follow, rendered again."""
 
 import pytest
 import torch
