@@ -11,6 +11,7 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from guard.errors import BadInput, nearest
 from guard.progress import track
 from guard.settings import Settings
 from offline.detection.detector import Truth, check_truths
@@ -128,12 +129,18 @@ def render_streets(folder: Path, count: int, settings: StreetSetSettings, seed: 
 
 @torch.no_grad()
 def truths_of(scenes: Scene, settings: StreetSetSettings) -> list[Truth]:
-    """Return the objects that count in the image of each street, with boxes of what is seen."""
-    seen = annotate(scenes, *settings.size)
+    """Return the objects that count in the image of each street, with boxes of what is seen.
+
+    Raises:
+        BadInput: nothing in a street is of one of the classes.
+    """
     names = StreetModels(settings.street.models).classes
     numbers = torch.full((len(names) + 1,), -1)  # the last is that of -1: scenery, padding
     for number, name in enumerate(settings.classes):
+        if name not in names:
+            raise BadInput(f"classes: no {name!r} in a street{nearest(name, names)}")
         numbers[names.index(name)] = number
+    seen = annotate(scenes, *settings.size)
     labels = numbers.to(scenes.classes.device)[scenes.classes]
     truths = []
     for i in range(len(scenes)):

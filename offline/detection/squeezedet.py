@@ -213,5 +213,6 @@ def _initialise(model: SqueezeDet, classes: int) -> None:
     nn.init.normal_(model.convdet.weight, std=0.001)
     start = torch.zeros(classes + 5)
     start[classes] = math.log(FIRST_CONFIDENCE / (1 - FIRST_CONFIDENCE))
+    biases = model.convdet.get_parameter("bias")
     with torch.no_grad():
-        model.convdet.bias.copy_(start.repeat(len(model.convdet.bias) // len(start)))
+        biases.copy_(start.repeat(len(biases) // len(start)))

@@ -81,6 +81,13 @@ def test_a_moved_object_s_box_moves_with_it(folder: Path) -> None:
     assert torch.equal(before.labels[:1], after.labels[:1])
 
 
+def test_a_class_that_no_street_has_is_refused(folder: Path) -> None:
+    scenes = StreetImages(folder, SETTINGS, SEED).scenes(torch.tensor([0]))
+    wrong = SETTINGS.model_copy(update={"classes": ("car", "buss")})
+    with pytest.raises(BadInput, match="classes: no 'buss' in a street; did you mean 'bus'"):
+        truths_of(scenes, wrong)
+
+
 def test_a_set_in_memory_and_what_it_refuses() -> None:
     pixels = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
     none = Truth(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
