@@ -117,7 +117,7 @@ class _Search:
     def look(self, view: View) -> Judgement:
         """Return the confidence loss; scenes without an object that is found are done."""
         truths = self.truths_of(view.scenes)
-        value = self.detector.losses(view.images, truths)["confidence"]
+        value = self.detector.doubt(view.images, truths)
         if self.missed_before is None:  # the first look is at every scene, where it was
             self.missed_before = self._missed(self._detect(view.images.detach()), truths)
             counts = torch.tensor([len(truth.labels) for truth in truths])

@@ -57,6 +57,16 @@ class Detector(nn.Module, ABC):
             BadInput: as `check_truths`, or the detector does not take images of this size.
         """
 
+    def doubt(
+        self, images: Float[Tensor, "batch 3 height width"], truths: Sequence[Truth]
+    ) -> Float[Tensor, " batch"]:
+        """Return what an attack raises: the confidence loss, where it falls with each confidence.
+
+        Raises:
+            BadInput: as `losses`.
+        """
+        return self.losses(images, truths)["confidence"]
+
     @abstractmethod
     def detect(
         self, images: Float[Tensor, "batch 3 height width"], least_score: float = 0.005

@@ -156,6 +156,25 @@ class SqueezeDet(Detector):
             "classification": mean(functional.cross_entropy(kinds[at], labels, reduction="none")),
         }
 
+    def doubt(
+        self, images: Float[Tensor, "batch 3 height width"], truths: Sequence[Truth]
+    ) -> Float[Tensor, " batch"]:
+        """Return the confidence loss with 1 in the place of each object's IOU.
+
+        A trained confidence is near that IOU, above or below it: the loss that it was trained by
+        would rise as well where the detector became more certain.
+        """
+        check_truths(images, truths, self.classes)
+        confidence = self(images).confidence
+        values = []
+        for row, truth in zip(confidence, truths, strict=True):
+            chosen = assign(truth.boxes, self.anchors)
+            empty = torch.ones_like(row).index_fill(0, chosen, 0)
+            right = (1 - row[chosen]).square().sum() / max(len(chosen), 1)
+            wrong = (row.square() * empty).sum() / empty.sum().clamp_min(1)
+            values.append(self.weights.object * right + self.weights.empty * wrong)
+        return torch.stack(values)
+
     @torch.no_grad()
     def detect(
         self, images: Float[Tensor, "batch 3 height width"], least_score: float = 0.005

@@ -45,7 +45,7 @@ def test_streets_are_attacked_within_their_feasible_set_and_rendered_again(
     assert every(*sets)(found.after).all()
     images = renderer.render(found.after)
     with torch.no_grad():
-        loss = detector.losses(images, truths(found.after))["confidence"]
+        loss = detector.doubt(images, truths(found.after))
     torch.testing.assert_close(found.loss[:, -1], loss, atol=1e-3, rtol=1e-3)
     again = (images * 255).round().to(torch.uint8)
     difference = (again.int() - found.images_after.int()).abs()
