@@ -95,7 +95,8 @@ def shown_counterexamples(
 
     def answer(row: int, predicted: Tensor, confidence: Tensor) -> Answer:
         right = bool(predicted == found.labels[row])
-        return Answer(classes[int(predicted)], confidence.item(), right)
+        share = confidence.item()
+        return Answer(classes[int(predicted)], None if math.isnan(share) else share, right)
 
     def example(place: int, row: int) -> CounterexampleShown:
         looks = math.nan if lpips is None else lpips[row].item()

@@ -80,8 +80,8 @@ def _card(number: int, attack: str, shown: CounterexampleShown, folder: PictureF
     changed = ", ".join(shown.changed) or "the scene"
     picture, amplification = difference(shown.original, shown.counterexample)
     alts = (
-        f"Original image of class {shown.label}, taken for {shown.before.text}",
-        f"The same after {changed} changed, taken for {shown.after.text}",
+        f"Original image of {shown.label}; the model says: {shown.before.text}",
+        f"The same after {changed} changed; the model says: {shown.after.text}",
         "Difference of the two; grey is no change",
     )
     strip = folder.strip((shown.original, shown.counterexample, picture), alts)
