@@ -11,7 +11,7 @@ from offline.evaluation.image_arrays import Picture, as_pixels
 
 __all__ = ["DrawnBox", "draw_boxes"]
 
-DASH = 4
+DASH, THICK = 4, 2
 # Told apart without red and green, and by their lines (after Okabe and Ito).
 TRUTH, FOUND, INK = (255, 255, 255), (255, 176, 0), (20, 20, 20)
 
@@ -49,7 +49,9 @@ def draw_boxes(picture: Picture, boxes: Sequence[DrawnBox]) -> Float[np.ndarray,
 def _outline(drawing: ImageDraw.ImageDraw, box: DrawnBox, size: tuple[int, int]) -> None:
     left, upper, right, lower = _within(box, size)
     if not box.is_truth:
-        drawing.rectangle((left, upper, right, lower), outline=FOUND, width=2)
+        for inset in range(min(THICK, (right - left) // 2 + 1, (lower - upper) // 2 + 1)):
+            corners = (left + inset, upper + inset, right - inset, lower - inset)
+            drawing.rectangle(corners, outline=FOUND)
         return
     for start in range(left, right + 1, 2 * DASH):
         end = min(start + DASH - 1, right)
