@@ -2,12 +2,10 @@
 
 import socket
 import sys
-from collections.abc import Iterator
 
 import pytest
 import ray
 import torch
-from ray.cluster_utils import Cluster
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -16,28 +14,8 @@ from offline.datasets import ArrayImages, Subset
 from offline.fitting import FitSettings, fit_deep_validation
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    # Ray's workers are very nice (15): beside other work on this machine they hardly run.
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    # Nor is half a minute always enough there for a head to start and say where it listens.
-    monkeypatch.setenv("RAY_gcs_server_port_wait_time_s", "120")
-    nodes = Cluster()
-    try:
-        try:
-            nodes.add_node(wait=False, num_cpus=1, include_dashboard=False)
-        except RuntimeError:  # it was seen to die before its first line of log
-            nodes.add_node(wait=False, num_cpus=1, include_dashboard=False)
-        nodes.add_node(wait=False, num_cpus=1)
-        nodes.wait_for_nodes(timeout=120)
-        ray.init(address=nodes.address, log_to_driver=False)
-        yield nodes
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
-
-
-def test_two_nodes_fit_the_validators_of_one_process(cluster: Cluster) -> None:
+@pytest.mark.usefixtures("cluster")
+def test_two_nodes_fit_the_validators_of_one_process() -> None:
     digits = load_digits()
     pixels = torch.from_numpy(digits.images * 15).to(torch.uint8).unsqueeze(1)
     labels = torch.from_numpy(digits.target).long()
