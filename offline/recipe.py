@@ -10,7 +10,7 @@ from export.settings import ExportSettings
 from guard.errors import BadInput, nearest
 from guard.settings import Settings, load_settings
 from offline.corner_cases import CornerCaseSettings
-from offline.counterexamples import AttackSettings
+from offline.counterexamples import SearchSettings
 from offline.evaluation.settings import EvaluateSettings, Floors
 from offline.fitting import FitSettings
 from offline.hardening import HardenSettings, TrainSettings
@@ -80,7 +80,7 @@ class Recipe(Settings):
     weights: Path | None = None
     normalise: dict[str, tuple[float, ...]] | None = None
     train: TrainSettings = TrainSettings()
-    counterexamples: AttackSettings | None = None
+    counterexamples: SearchSettings | None = None
     harden: HardenSettings | None = None
     fit: FitSettings = FitSettings()
     corner_cases: CornerCaseSettings = CornerCaseSettings()

@@ -13,19 +13,29 @@ from offline.counterexamples.informativeness import (
     normalised_accuracy,
 )
 from offline.counterexamples.presets import PRESETS, preset
+from offline.counterexamples.sample import Sample
 from offline.counterexamples.search import find_counterexamples
+from offline.counterexamples.search_settings import SearchSettings
+from offline.counterexamples.shards import Subjects, write_shards
+from offline.counterexamples.stored import load_shards, read_shards
 
 __all__ = [
     "PRESETS",
     "AttackSettings",
     "CarliniWagnerSettings",
     "Counterexamples",
+    "Sample",
+    "SearchSettings",
+    "Subjects",
     "binary_membership",
     "find_counterexamples",
     "fractional_membership",
     "information_worth",
     "load_counterexamples",
+    "load_shards",
     "normalised_accuracy",
     "preset",
+    "read_shards",
     "save_counterexamples",
+    "write_shards",
 ]

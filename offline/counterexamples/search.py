@@ -56,10 +56,11 @@ def find_counterexamples(
     order = torch.arange(len(scenes), device=scenes.pose.device).split(batch_size)
     labels = labels.to(scenes.pose.device)
     unseen = out_of_view(renderer, scenes, batch_size)
+    title = f"{settings.attack} on {len(scenes)} scenes"
     with held_still(model):
         parts = [
             _Search(renderer, model, scenes[rows], labels[rows], settings, feasible).run()
-            for rows in track(order, f"{settings.attack} on {len(scenes)} scenes")
+            for rows in (track(order, title) if len(order) > 1 else order)
         ]
     theta = {name: torch.cat([part[0][name] for part in parts]) for name in settings.steps}
     arrays = {name: torch.cat([part[1][name] for part in parts]).cpu() for name in parts[0][1]}
