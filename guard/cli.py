@@ -68,7 +68,26 @@ def run(recipe: RecipeName, overrides: Overrides = None, runs: Runs = Path("runs
     pipeline.run_recipe(recipe, tuple(overrides or ()), runs)
 
 
-_stage_command("counterexamples", "Find semantic counterexamples of the trained model.")
+@app.command()
+def counterexamples(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    runs: Runs = Path("runs"),
+    resume: Annotated[
+        bool,
+        typer.Option(help="Keep what an earlier, interrupted search has found; or begin anew."),
+    ] = True,
+) -> None:
+    """Find semantic counterexamples of the trained model.
+
+    They are written to runs/NAME/counterexamples as shards, tar files that WebDataset reads, each
+    whole or not there: an interrupted search goes on after the last of them.
+    """
+    pipeline = toolchain("offline.pipeline")
+    anew = () if resume else ("counterexamples",)
+    pipeline.run_recipe(recipe, tuple(overrides or ()), runs, until="counterexamples", anew=anew)
+
+
 _stage_command("harden", "Harden the model by adversarial training (SPAT).")
 _stage_command("fit", "Fit Deep Validation: one-class SVMs per layer and class.")
 _stage_command("evaluate", "Measure accuracy, robustness and the detection of corner cases.")

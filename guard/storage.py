@@ -8,8 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-__all__ = ["replace_directory", "sha256_of", "write_json", "write_text"]
+__all__ = [
+    "link_tree",
+    "replace_directory",
+    "replace_file",
+    "sha256_of",
+    "write_json",
+    "write_text",
+]
 
 
 @contextmanager
@@ -42,6 +50,22 @@ def replace_directory(target: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+@contextmanager
+def replace_file(target: Path) -> Iterator[Path]:
+    """Yield the name of a new file that becomes `target` when the block ends without an error.
+
+    Two who write the same file at once do not mix: each has a name of its own.
+    """
+    aside = target.with_name(f".{target.name}.{uuid4().hex}.partial")
+    try:
+        yield aside
+        _flush(aside)
+        aside.replace(target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` so that a reader sees the old content or the new, never a part."""
     aside = path.with_name(f".{path.name}.partial")
@@ -53,6 +77,18 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Give every file under `source` a second name under `target`, or copy it where that fails."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            name = target / path.relative_to(source)
+            name.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                name.hardlink_to(path)
+            except OSError:  # some disks have no second names
+                shutil.copy2(path, name)
 
 
 def sha256_of(path: Path) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from guard.probes import require_layers
-from guard.storage import sha256_of, write_json
-from offline.counterexamples import save_counterexamples
+from guard.storage import link_tree, sha256_of, write_json
+from offline.counterexamples import read_shards
 from offline.datasets import ImageSet
 from offline.hardening import TrainingHistory, harden, train
 from offline.models import load_weights, require_classifier, save_weights, source_of
@@ -20,7 +21,7 @@ from offline.sources import Data, RenderedData
 __all__ = ["attack_model", "harden_model", "train_model"]
 
 WEIGHTS = "model.safetensors"
-TO_HARDEN_WITH = "train.safetensors"
+TO_HARDEN_WITH = "train_rows.safetensors"
 
 
 def train_model(job: RecipeRun, images: Data | RenderedData, fingerprint: str) -> nn.Module:
@@ -66,13 +67,15 @@ def attack_model(job: RecipeRun, attack: SceneAttack, trained: nn.Module) -> Non
     share = recipe.harden.counterexample_share if recipe.harden else 0.0
 
     def make(folder: Path) -> None:
-        save_counterexamples(folder / "test", attack.on_test(trained))
+        at_work = job.run.checkpoint("counterexamples")
+        attack.on_test(trained, at_work / "test")
         if share:
             rows = attack.draw_rows(share, recipe.seed)
-            images = attack.on_train(trained, rows).images_after
-            save_file({"rows": rows, "images": images}, folder / TO_HARDEN_WITH)
+            attack.on_train(trained, rows, at_work / "train")
+            save_file({"rows": rows}, at_work / TO_HARDEN_WITH)
+        link_tree(at_work, folder)  # not moved: until the stage is finished, they may be needed
 
-    made_from = [attack.settings.model_dump(mode="json"), share, recipe.seed]
+    made_from = [attack.settings.decisive(), share, recipe.seed]
     job.run.stage("counterexamples", made_from, make, after=("data", "train"))
 
 
@@ -95,8 +98,9 @@ def harden_model(job: RecipeRun, images: ImageSet) -> nn.Module | None:
     def training() -> TrainingHistory:
         found, rows = None, None
         if recipe.counterexamples and settings.counterexample_share:
-            stored = load_file(run.folder / "counterexamples" / TO_HARDEN_WITH)
-            found, rows = stored["images"], stored["rows"]
+            stored = run.folder / "counterexamples"
+            rows = load_file(stored / TO_HARDEN_WITH)["rows"]
+            found = torch.stack([each.image_after for each in read_shards(stored / "train")])
         return harden(
             model,
             images,

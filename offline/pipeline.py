@@ -14,7 +14,7 @@ from guard.bundle import load_bundle
 from guard.errors import BadInput, FellShort
 from guard.guarded import GuardedClassifier
 from guard.progress import CONSOLE
-from offline.counterexamples import load_counterexamples
+from offline.counterexamples import load_shards
 from offline.evaluation.assessment import Assessment, Protocol, assess
 from offline.fitting import calibrate_on, fit_deep_validation, load_detector, save_detector
 from offline.model_stages import attack_model, harden_model, train_model
@@ -31,9 +31,15 @@ Stage = Literal["data", "train", "counterexamples", "harden", "fit", "evaluate",
 
 
 def run_recipe(
-    name: str, overrides: tuple[str, ...], runs: Path, until: Stage = "export"
+    name: str,
+    overrides: tuple[str, ...],
+    runs: Path,
+    until: Stage = "export",
+    anew: tuple[Stage, ...] = (),
 ) -> dict[str, Any]:
     """Run a recipe's stages in `runs`/NAME, up to and with `until`; finished ones are reused.
+
+    Those of `anew` are not, nor is what they kept when they were interrupted.
 
     Returns:
         The figures, each with `before`, `after`, `floor` and `holds`; empty before `evaluate`.
@@ -48,6 +54,8 @@ def run_recipe(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     job = RecipeRun(recipe, path, Run(runs / recipe.name), device)
     with job.run.locked():
+        for stage in anew:
+            job.run.forget(stage)
         pipeline = _Pipeline(job)
         for stage in get_args(Stage):
             getattr(pipeline, stage)()
@@ -125,9 +133,11 @@ class _Pipeline:
         """Measure both models, write the report, and hold the figures against the floors."""
         recipe = self.recipe
         after = ("fit", *(["counterexamples"] if recipe.counterexamples else []))
-        include = {"name", "seed", "corner_cases", "evaluate", "floors", "counterexamples"}
+        include = {"name", "seed", "corner_cases", "evaluate", "floors"}
+        attack = recipe.counterexamples
         made_from = [
             recipe.model_dump(mode="json", include=include),
+            attack and attack.decisive(),
             self.images.test.fingerprint(),
         ]
         folder = self.run.stage("report", made_from, self._write_report, after=after)
@@ -187,9 +197,11 @@ class _Pipeline:
         recipe, guarded = self.recipe, self.guarded[name]
         found = None
         if self.attack is not None and name == "trained":
-            found = load_counterexamples(self.run.folder / "counterexamples" / "test")
+            found = load_shards(self.run.folder / "counterexamples" / "test")
         elif self.attack is not None:
-            found = self.attack.on_test(guarded.model)
+            folder = self.run.checkpoint("report") / name
+            self.attack.on_test(guarded.model, folder)
+            found = load_shards(folder)
         epsilon = recipe.evaluate.epsilon
         if epsilon is None and recipe.harden is not None:
             epsilon = recipe.harden.epsilon

@@ -10,7 +10,7 @@ from export.settings import ExportSettings
 from guard.errors import BadInput, nearest
 from guard.settings import Settings, load_settings
 from offline.corner_cases import CornerCaseSettings
-from offline.counterexamples import AttackSettings
+from offline.counterexamples import SearchSettings, with_preset
 from offline.evaluation.settings import EvaluateSettings, Floors
 from offline.fitting import FitSettings
 from offline.hardening import HardenSettings, TrainSettings
@@ -60,7 +60,8 @@ class Recipe(Settings):
         weights: a safetensors file; with it the model is not trained.
         normalise: {mean: [...], std: [...]} put inside the model.
         train: how the model is trained when there are no weights.
-        counterexamples: how semantic counterexamples are sought; needs rendered data.
+        counterexamples: how semantic counterexamples are sought; needs rendered data. With
+            `preset: resnet50/sCW` (or another) all that is not given is as in the paper.
         harden: how the model is hardened; left out, the model is released as it is.
         fit: how the validators are fitted.
         corner_cases: on which natural corner cases they are evaluated.
@@ -80,7 +81,7 @@ class Recipe(Settings):
     weights: Path | None = None
     normalise: dict[str, tuple[float, ...]] | None = None
     train: TrainSettings = TrainSettings()
-    counterexamples: AttackSettings | None = None
+    counterexamples: Annotated[SearchSettings | None, BeforeValidator(with_preset)] = None
     harden: HardenSettings | None = None
     fit: FitSettings = FitSettings()
     corner_cases: CornerCaseSettings = CornerCaseSettings()

@@ -13,6 +13,7 @@ from rich.console import Console
 from guard.storage import write_json, write_text
 from offline.evaluation.assessment import Assessment
 from offline.evaluation.console import detection_table, measures_table
+from offline.evaluation.counterexamples_shown import AttackShown, shown_counterexamples
 from offline.evaluation.report import write_report
 from offline.evaluation.report_data import Measure, TrainingCurve
 from offline.evaluation.summary import measures_of, report_of
@@ -32,7 +33,7 @@ def write_release_report(
     classes: tuple[str, ...],
     histories: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Write index.html with its pictures, figures.json, and figures.txt as the terminal shows it.
+    """Write index.html, the gallery, pictures, figures.json, and figures.txt as terminals show it.
 
     Args:
         folder: where they are written.
@@ -52,6 +53,7 @@ def write_release_report(
     )
     data = dataclasses.replace(
         data,
+        counterexamples=_attacks(recipe, before, after, classes),
         training=curves or None,
         recipe=recipe_text,
         versions=_versions(),
@@ -67,6 +69,17 @@ def write_release_report(
     rows = {"figures": figures, "detection": after.detection.as_dict()}
     rows["corner_cases"] = {"kept": [cases.summary() for cases in after.corner_cases.kept]}
     write_json(folder / "figures.json", rows)
+
+
+def _attacks(
+    recipe: Recipe, before: Assessment, after: Assessment, classes: tuple[str, ...]
+) -> tuple[AttackShown, ...] | None:
+    """Return what the recipe's attack found, and what the hardened model, if there is one, says."""
+    settings, found = recipe.counterexamples, before.counterexamples
+    if settings is None or found is None:
+        return None
+    hardened = None if after is before else after.guarded.model
+    return (shown_counterexamples(settings.attack, found, classes, hardened=hardened),)
 
 
 def _plain(measure: Measure) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """The semantic attack of a recipe on its rendered images."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from offline.counterexamples import AttackSettings, Counterexamples, find_counterexamples
+from offline.counterexamples import SearchSettings, Subjects, write_shards
+from offline.rendering.engines import EngineSettings
 from offline.rendering.rendered_set import RenderedImages
 from offline.sources import RenderedData
 
@@ -21,20 +23,27 @@ class SceneAttack:
         data: the rendered images.
         settings: of the attack.
         device: where it runs.
+
+    Raises:
+        CornerguardError: the renderer that the settings name is not installed.
     """
 
     data: RenderedData
-    settings: AttackSettings
+    settings: SearchSettings
     device: torch.device
 
-    def on_test(self, model: nn.Module) -> Counterexamples:
-        """Attack every test scene."""
-        test = self.data.test
-        return self._attack(model, test, torch.arange(len(test)))
+    def __post_init__(self) -> None:
+        """Refuse a renderer that is not installed now, and not after the model is trained."""
+        self._engine().renderer()
 
-    def on_train(self, model: nn.Module, rows: Int64[Tensor, " b"]) -> Counterexamples:
+    def on_test(self, model: nn.Module, folder: Path) -> None:
+        """Attack every test scene; shards go to `folder`, and those that are there are kept."""
+        test = self.data.test
+        self._attack(model, test, torch.arange(len(test)), folder)
+
+    def on_train(self, model: nn.Module, rows: Int64[Tensor, " b"], folder: Path) -> None:
         """Attack the scenes of some training images, `rows` of `data.train`."""
-        return self._attack(model, self.data.rendered, self.data.train.indices[rows])
+        self._attack(model, self.data.rendered, self.data.train.indices[rows], folder)
 
     def draw_rows(self, share: float, seed: int) -> Int64[Tensor, " b"]:
         """Draw a share of the training images, in the order in which they were rendered.
@@ -46,7 +55,14 @@ class SceneAttack:
         rows = order[: round(share * count)]
         return rows[self.data.train.indices[rows].argsort()]
 
-    def _attack(self, model: nn.Module, images: RenderedImages, places: Tensor) -> Counterexamples:
-        scenes = images.scenes(places).to(self.device)
-        renderer, labels = images.settings.renderer(), images.labels[places]
-        return find_counterexamples(renderer, model, scenes, labels, self.settings)
+    def _attack(
+        self, model: nn.Module, images: RenderedImages, places: Tensor, folder: Path
+    ) -> None:
+        labels = images.labels[places]
+        subjects = Subjects(places, labels, images.scenes, images.seed, self._engine())
+        write_shards(folder, model, subjects, self.settings, self.device)
+
+    def _engine(self) -> EngineSettings:
+        """Return what renders the images, but for the renderer that the attack names."""
+        engine = self.data.rendered.settings.engine()
+        return engine.model_copy(update={"name": self.settings.renderer})

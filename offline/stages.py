@@ -67,8 +67,7 @@ class Run:
         seconds = round(time.monotonic() - start, 1)
         marker.parent.mkdir(exist_ok=True)
         write_json(marker, {"key": key, "seconds": seconds})
-        for left in (self.folder / ".checkpoints").glob(f"{name}-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        self._clear_checkpoints(name)
         CONSOLE.print(f"{name}: done in {seconds:.0f} s", highlight=False)
         return folder
 
@@ -76,10 +75,19 @@ class Run:
         """Return where the stage at work may keep what lets it go on after an interruption."""
         return self.folder / ".checkpoints" / f"{name}-{self.keys[name][:16]}"
 
+    def forget(self, name: str) -> None:
+        """Let the stage begin anew: it counts as never finished, and what it had kept is gone."""
+        (self.folder / ".stages" / f"{name}.json").unlink(missing_ok=True)
+        self._clear_checkpoints(name)
+
     def seconds(self) -> dict[str, float]:
         """Return how long each finished stage took, in seconds."""
         markers = sorted((self.folder / ".stages").glob("*.json"))
         return {marker.stem: json.loads(marker.read_text())["seconds"] for marker in markers}
+
+    def _clear_checkpoints(self, name: str) -> None:
+        for left in (self.folder / ".checkpoints").glob(f"{name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _key_of(marker: Path) -> str | None:

@@ -1,19 +1,9 @@
 """Gradient attacks: one loop, and the settings of it that the papers name."""
 
-from offline.attacks.ascent import (
-    AdamMove,
-    Feasible,
-    Judge,
-    Judgement,
-    Move,
-    Stepper,
-    ascend,
-    raw,
-    sign,
-    unit,
-)
+from offline.attacks.ascent import Feasible, Judge, Judgement, ascend
 from offline.attacks.evasion import Evasion, evading, pgd_against_guard
 from offline.attacks.gradient import checked_epsilon, fgsm, held_still, pgd
+from offline.attacks.moves import AdamMove, Bound, Move, Stepper, raw, sign, unit
 from offline.attacks.objectives import (
     PixelObjective,
     checked_smoothing,
@@ -27,6 +17,7 @@ from offline.attacks.objectives import (
 
 __all__ = [
     "AdamMove",
+    "Bound",
     "Evasion",
     "Feasible",
     "Judge",

@@ -5,117 +5,19 @@ translation and the vertices of scenes. The attacks differ in their `Move`s and 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = [
-    "AdamMove",
-    "Feasible",
-    "Judge",
-    "Judgement",
-    "Move",
-    "Stepper",
-    "ascend",
-    "raw",
-    "sign",
-    "unit",
-]
+from guard.errors import BadInput
+from offline.attacks.moves import Move, of_rows
 
+__all__ = ["Feasible", "Judge", "Judgement", "ascend"]
 
-def sign(gradient: Float[Tensor, "row ..."]) -> Float[Tensor, "row ..."]:
-    """sgn(g), the steepest direction under the l∞ norm."""
-    return gradient.sign()
-
-
-def raw(gradient: Float[Tensor, "row ..."]) -> Float[Tensor, "row ..."]:
-    """g itself: a step as long as the gradient."""
-    return gradient
-
-
-def unit(gradient: Float[Tensor, "row ..."]) -> Float[Tensor, "row ..."]:
-    """g / ‖g‖₂ of each row, the steepest direction under the l2 norm; 0 where g is 0."""
-    lengths = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-    lengths = lengths.clamp_min(torch.finfo(gradient.dtype).tiny)
-    scaled: Tensor = gradient / lengths.view(-1, *[1] * (gradient.ndim - 1))
-    return scaled
-
-
-Stepper = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(current values of some rows, their gradient, which rows of the batch) to where they step."""
-
-
-@dataclass(frozen=True)
-class Move:
-    """How one named tensor moves.
-
-    Attributes:
-        step: the step size, in the tensor's own unit.
-        direction: what becomes of the gradient: `sign`, `raw` or `unit`.
-        bound: radius of the l∞ ball around the origin that the tensor stays in; none if None.
-        box: the least and the greatest value that any element may have; none if None.
-    """
-
-    step: float
-    direction: Callable[[Tensor], Tensor] = sign
-    bound: float | None = None
-    box: tuple[float, float] | None = None
-
-    def project(
-        self, moved: Float[Tensor, "row ..."], origin: Float[Tensor, "row ..."]
-    ) -> Float[Tensor, "row ..."]:
-        """Return the nearest point in the ball around `origin` and in the box."""
-        if self.bound is not None:
-            moved = origin + (moved - origin).clamp(-self.bound, self.bound)
-        return moved if self.box is None else moved.clamp(*self.box)
-
-    def stepper(self, origin: Float[Tensor, "batch ..."]) -> Stepper:
-        """Return the step from where a row is: along the direction, and projected."""
-
-        def step(current: Tensor, gradient: Tensor, rows: Tensor) -> Tensor:
-            moved = current + self.step * self.direction(gradient)
-            return self.project(moved, _of(rows, origin))
-
-        return step
-
-
-@dataclass(frozen=True)
-class AdamMove(Move):
-    """Adam (Kingma & Ba 2015) in tanh space, as Carlini & Wagner descend (2017, section V-B).
-
-    With a `bound` ε the tensor is origin + ε tanh(w / ε), which never leaves the ball, and Adam
-    moves w; without one it moves the tensor. `step` is the learning rate η; `direction` is unused.
-    """
-
-    betas: tuple[float, float] = (0.9, 0.999)
-
-    def stepper(self, origin: Float[Tensor, "batch ..."]) -> Stepper:
-        """Return the step of Adam, whose moments are those of this start."""
-        first, second, taken = torch.zeros_like(origin), torch.zeros_like(origin), 0
-        largest = 1 - torch.finfo(origin.dtype).eps  # atanh(1) is infinite
-
-        def step(current: Tensor, gradient: Tensor, rows: Tensor) -> Tensor:
-            nonlocal taken
-            taken += 1
-            start = _of(rows, origin)
-            inside = (current - start) / (self.bound or 1)
-            if self.bound is not None:
-                inside = inside.clamp(-largest, largest)
-                gradient = gradient * (1 - inside.square())
-            first[rows] = torch.lerp(gradient, first[rows], self.betas[0])
-            second[rows] = torch.lerp(gradient.square(), second[rows], self.betas[1])
-            mean = first[rows] / (1 - self.betas[0] ** taken)
-            spread = (second[rows] / (1 - self.betas[1] ** taken)).sqrt()
-            ahead = self.step * mean / (spread + 1e-8)
-            if self.bound is None:
-                return self.project(current + ahead, start)
-            moved = (inside.atanh() + ahead / self.bound).tanh() * self.bound
-            return self.project(start + moved, start)
-
-        return step
+TRIES = 5
+"""A step that leads out of the feasible set is halved so often less one, then it is not taken."""
 
 
 class Judgement(NamedTuple):
@@ -143,8 +45,9 @@ def ascend(
 ) -> dict[str, Float[Tensor, "batch ..."]]:
     """Raise `judge`'s value, each row of the batch by itself: 000, equations 1 to 3; 004, 2.6, 2.7.
 
-    A row that is done keeps its tensors and leaves the batch. A step onto a point that is not
-    feasible is not taken, and the row's later steps are half as long.
+    A row that is done keeps its tensors and leaves the batch. A step that leads out of the feasible
+    set is halved until it does not: the projection of equation 3 onto a set that can only be asked.
+    After `TRIES` the row stays where it is.
 
     Args:
         judge: gives the value to raise. Its value of a row may depend on that row alone.
@@ -156,46 +59,71 @@ def ascend(
 
     Returns:
         The perturbed tensors, under the names of `moves`.
+
+    Raises:
+        BadInput: the value has no gradient.
     """
     begin = {name: origin[name].detach() for name in moves}
     reached = {name: _start(begin[name], move, generator) for name, move in moves.items()}
     steppers = {name: move.stepper(begin[name]) for name, move in moves.items()}
     some = next(iter(begin.values()))
     rows = torch.arange(len(some), device=some.device)
-    reach = torch.ones(len(some), device=some.device)
     for _ in range(iterations):
-        current = {name: _of(rows, tensor).detach() for name, tensor in reached.items()}
+        current = {name: of_rows(tensor, rows).detach() for name, tensor in reached.items()}
         for tensor in current.values():
             tensor.requires_grad_()
         value, done = judge(current, rows)
         if done is not None and bool(done.all()):
             break
-        gradients = torch.autograd.grad(value.sum(), list(current.values()), materialize_grads=True)
+        gradients = _gradients(value, current)
         going = slice(None) if done is None else ~done
         rows = rows[going]
-        moved = {}
-        for (name, stepper), gradient in zip(steppers.items(), gradients, strict=True):
-            start = current[name].detach()[going]
-            ahead = stepper(start, gradient[going].nan_to_num(0.0, 0.0, 0.0), rows)
-            if feasible is not None:
-                ahead = start.lerp(ahead, reach[rows].view(-1, *[1] * (ahead.ndim - 1)))
-            moved[name] = ahead
-        taken = rows
+        start = {name: tensor.detach()[going] for name, tensor in current.items()}
+        ahead = {
+            name: step(start[name], gradients[name][going], rows) for name, step in steppers.items()
+        }
         if feasible is not None:
-            allowed = feasible(moved, rows)
-            reach[rows[~allowed]] /= 2
-            taken, moved = rows[allowed], {name: t[allowed] for name, t in moved.items()}
-        for name, tensor in moved.items():
-            if len(taken) == len(reached[name]):
+            ahead = _shortened(start, ahead, rows, feasible)
+        for name, tensor in ahead.items():
+            if len(rows) == len(some):
                 reached[name] = tensor
             else:
-                reached[name][taken] = tensor
+                reached[name][rows] = tensor
     return reached
 
 
-def _of(rows: Tensor, tensor: Tensor) -> Tensor:
-    """Return some rows, in ascending order; without a copy, which would cost, where it is all."""
-    return tensor if len(rows) == len(tensor) else tensor[rows]
+def _gradients(value: Tensor, current: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the gradient of each row's value in its tensors; 0 where it is not finite."""
+    if not value.requires_grad:
+        raise BadInput(
+            f"what is to be raised has no gradient in {', '.join(current)}: the model, or what "
+            "makes its images, cuts it off"
+        )
+    found = torch.autograd.grad(value.sum(), list(current.values()), materialize_grads=True)
+    return {
+        name: gradient.nan_to_num(0.0, 0.0, 0.0)
+        for name, gradient in zip(current, found, strict=True)
+    }
+
+
+def _shortened(
+    start: dict[str, Tensor], ahead: dict[str, Tensor], rows: Tensor, feasible: Feasible
+) -> dict[str, Tensor]:
+    """Return where rows step, each as far ahead as it is allowed to."""
+    reached = {name: tensor.clone() for name, tensor in start.items()}
+    left = torch.arange(len(rows), device=rows.device)
+    for halvings in range(TRIES):
+        tried = {
+            name: of_rows(tensor, left).lerp(of_rows(ahead[name], left), 0.5**halvings)
+            for name, tensor in start.items()
+        }
+        allowed = feasible(tried, rows[left])
+        for name, tensor in tried.items():
+            reached[name][left[allowed]] = tensor[allowed]
+        left = left[~allowed]
+        if not len(left):
+            break
+    return reached
 
 
 def _start(begin: Tensor, move: Move, generator: torch.Generator | None) -> Tensor:

@@ -18,8 +18,9 @@ from guard.guarded import GuardedClassifier
 from guard.probes import ENERGY, INPUT, watch
 from guard.progress import track
 from guard.validators import DistanceValidator
-from offline.attacks.ascent import Judge, Judgement, Move, ascend
+from offline.attacks.ascent import Judge, Judgement, ascend
 from offline.attacks.gradient import PIXELS, checked_epsilon, held_still
+from offline.attacks.moves import Move
 from offline.attacks.objectives import margin
 
 __all__ = ["Evasion", "evading", "pgd_against_guard"]

@@ -8,7 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from guard.errors import BadInput
-from offline.attacks.ascent import Judgement, Move, ascend
+from offline.attacks.ascent import Judgement, ascend
+from offline.attacks.moves import Move
 from offline.attacks.objectives import PixelObjective, cross_entropy
 
 __all__ = ["checked_epsilon", "fgsm", "held_still", "pgd"]

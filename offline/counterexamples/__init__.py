@@ -1,6 +1,10 @@
-"""Semantic counterexamples: sFGSM, si-FGSM, sGD and sCW over the features of scenes."""
+"""Semantic counterexamples: sFGSM, si-FGSM, sGD and sCW over the features of scenes, and sampling.
+
+`realism` is imported by its own name: torchmetrics and its networks take seconds to load.
+"""
 
 from offline.counterexamples.attack_settings import AttackSettings, CarliniWagnerSettings
+from offline.counterexamples.equal_renders import EqualRenders, compare_at_equal_renders
 from offline.counterexamples.found import (
     Counterexamples,
     load_counterexamples,
@@ -12,20 +16,37 @@ from offline.counterexamples.informativeness import (
     information_worth,
     normalised_accuracy,
 )
-from offline.counterexamples.presets import PRESETS, preset
+from offline.counterexamples.presets import PRESETS, preset, with_preset
+from offline.counterexamples.sample import Sample
+from offline.counterexamples.sampling import sample_counterexamples
+from offline.counterexamples.sampling_settings import SamplingSettings
 from offline.counterexamples.search import find_counterexamples
+from offline.counterexamples.search_settings import SearchSettings
+from offline.counterexamples.shards import Subjects, write_shards
+from offline.counterexamples.stored import load_shards, read_shards
 
 __all__ = [
     "PRESETS",
     "AttackSettings",
     "CarliniWagnerSettings",
     "Counterexamples",
+    "EqualRenders",
+    "Sample",
+    "SamplingSettings",
+    "SearchSettings",
+    "Subjects",
     "binary_membership",
+    "compare_at_equal_renders",
     "find_counterexamples",
     "fractional_membership",
     "information_worth",
     "load_counterexamples",
+    "load_shards",
     "normalised_accuracy",
     "preset",
+    "read_shards",
+    "sample_counterexamples",
     "save_counterexamples",
+    "with_preset",
+    "write_shards",
 ]

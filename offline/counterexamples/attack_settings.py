@@ -21,8 +21,9 @@ class CarliniWagnerSettings(Settings):
         norm: p of the distance in the space of scene parameters (000, appendix E.3: 2).
         weight: c; the first one where it is searched.
         confidence: κ, the margin by which the model must err before f is 0.
-        searches: how many values of c are tried of each scene; above 1, c is multiplied by 10 or
-            bisected, and the success of the least distance is kept (Carlini & Wagner 2017).
+        searches: how many values of c are tried of each scene: c is multiplied by 10 until there is
+            a success, then bisected, and the nearest success is kept (Carlini & Wagner 2017). Each
+            costs as many renders as the first.
     """
 
     norm: Literal[1, 2] = 2
@@ -38,18 +39,21 @@ class AttackSettings(Settings):
         attack: `sFGSM` (equation 1) is one step of the sign of the gradient, `si-FGSM` (equation 2)
             `iterations` of them, `sGD` (equation 3) steps along the gradient itself, `sCW`
             (equations 4 and 5) descends with Adam in tanh space.
-        steps: the step size α of each feature that is moved (for `sCW` the learning rate η), in
-            its own unit: radians of `pose`, radii of the object for `translation` and `vertices`.
-        bounds: how far a feature may go from where it was (the ball of equation 3, l∞), by
-            name; `sGD` wants one for each, the others are bound only where one is given.
+        steps: the step size α of each feature that is moved, in its own unit (see `Scene`): radians
+            of `pose`, radii of the object for `translation` and `vertices`. For `sCW` it is the
+            learning rate η, which is about as far; for `sGD` a factor on the gradient.
+        bounds: how far a feature may go from where it was (the ball of equation 3, l∞), in the
+            same units; `sGD` wants one for each, the others are bound only where one is given.
         iterations: the greatest number of steps; 5 where it is left out, and always 1 for `sFGSM`.
         loss: what falls or rises: the raw score `logit` (the seed's), the `cross_entropy`, or the
             `margin`; where it is left out, `margin` for `sCW` and `logit` for the others.
+        renderer: which renderer a recipe's scenes are attacked with. redner wants scenes without
+            highlights: `data.rendered.ranges.gloss=[0, 0]`.
         target: the class that the model is to see: a number, or `least_likely` of each image; left
             out, any class but the true one will do.
         scw: of `sCW` alone.
-        least_coverage: the fraction of the pixels that must still show the subject; a step
-            that leaves less is not taken.
+        least_coverage: the fraction of the pixels that must still show the subject (or half of what
+            showed it at the start, where that is less); a step that leaves less is shortened.
     """
 
     attack: Literal["sFGSM", "si-FGSM", "sGD", "sCW"] = "si-FGSM"
@@ -59,6 +63,7 @@ class AttackSettings(Settings):
     bounds: dict[str, Positive] = Field(default={})
     iterations: int | None = Field(default=None, ge=1)
     loss: Literal["logit", "cross_entropy", "margin"] | None = None
+    renderer: Literal["rasterizer", "mitsuba", "redner"] = "rasterizer"
     target: Annotated[int, Field(ge=0)] | Literal["least_likely"] | None = None
     scw: CarliniWagnerSettings = CarliniWagnerSettings()
     least_coverage: float = Field(default=0.02, ge=0, lt=1)

@@ -45,6 +45,11 @@ class Aim:
         wrong = predicted != self.labels
         return wrong if self.targets is None else wrong & (predicted == self.targets)
 
+    def impossible(self) -> Bool[Tensor, " row"]:
+        """Say where the target is the true class: to see it is no error."""
+        none = torch.zeros_like(self.labels, dtype=torch.bool)
+        return none if self.targets is None else self.targets == self.labels
+
 
 def aim_of(
     settings: AttackSettings,
@@ -54,17 +59,19 @@ def aim_of(
     """Return the aim of an attack on scenes that the model gives these logits.
 
     Raises:
-        BadInput: the target is no class of the model.
+        BadInput: a label or the target is no class of the model.
     """
+    classes = logits.shape[1]
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+        raise BadInput(f"label {int(wrong[0])}: the model has the classes 0 to {classes - 1}")
     loss = settings.loss or ("margin" if settings.attack == "sCW" else "logit")
     if settings.target is None:
         return Aim(loss, labels, None)
     if settings.target == "least_likely":
         return Aim(loss, labels, logits.argmin(dim=1))
-    if settings.target >= logits.shape[1]:
-        raise BadInput(
-            f"target {settings.target}: the model has the classes 0 to {logits.shape[1] - 1}"
-        )
+    if settings.target >= classes:
+        raise BadInput(f"target {settings.target}: the model has the classes 0 to {classes - 1}")
     return Aim(loss, labels, torch.full_like(labels, settings.target))
 
 

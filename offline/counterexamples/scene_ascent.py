@@ -14,7 +14,7 @@ from offline.counterexamples.features import moved, starts
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene import Scene
 
-__all__ = ["Feasible", "Look", "Reached", "View", "move_scenes"]
+__all__ = ["Feasible", "Look", "Reached", "View", "eight_bits", "move_scenes"]
 
 
 class View(NamedTuple):
@@ -47,6 +47,7 @@ class Reached:
             its last value.
         renders: how many images were rendered of each scene.
         sound: no pixel and no value was NaN or infinite in the last evaluation.
+        coverage: the fraction of the pixels that showed the subject at the start.
     """
 
     theta: dict[str, Tensor]
@@ -55,6 +56,7 @@ class Reached:
     loss: Float[Tensor, "scene evaluation"]
     renders: Int64[Tensor, " scene"]
     sound: Bool[Tensor, " scene"]
+    coverage: Float[Tensor, " scene"]
 
 
 def move_scenes(
@@ -66,10 +68,18 @@ def move_scenes(
 ) -> Reached:
     """Raise what `look` says, scene by scene, until it says done: 000, Appendix B.
 
-    A scene that is done leaves the batch. A step that takes a scene to where fewer of its pixels
-    than `least_coverage` show the subject, or where `feasible` says no, is not taken.
+    A scene that is done leaves the batch, and so does one that shows nothing of its subject from
+    the start. A step to where the subject covers less than `least_coverage` (or than half of what
+    it did at the start, where that is less), or to where `feasible` says no, is shortened.
     """
     return _Attack(renderer, scenes, settings, look, feasible).run()
+
+
+def eight_bits(
+    images: Float[Tensor, "row channel height width"],
+) -> UInt8[Tensor, "row channel height width"]:
+    """Return images in [0, 1] as they are stored: of 0 to 255, and black where they are NaN."""
+    return (images.detach().nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 class _Attack:
@@ -92,6 +102,9 @@ class _Attack:
         self.renders = torch.zeros(count, dtype=torch.int64, device=device)
         self.done = torch.zeros(count, dtype=torch.bool, device=device)
         self.sound = torch.ones_like(self.done)
+        self.coverage = renderer.coverage(scenes)
+        # Of a far object less is enough, or none of its steps would be allowed.
+        self.least = (self.coverage / 2).clamp(max=settings.least_coverage)
 
     def run(self) -> Reached:
         settings = self.settings
@@ -104,7 +117,7 @@ class _Attack:
             with torch.no_grad():
                 self.judge({name: value[going] for name, value in theta.items()}, going)
         before, after = self.images
-        return Reached(theta, before, after, self.loss, self.renders, self.sound)
+        return Reached(theta, before, after, self.loss, self.renders, self.sound, self.coverage)
 
     def judge(self, theta: dict[str, Tensor], rows: Tensor) -> Judgement:
         """Render some scenes and look at them."""
@@ -112,20 +125,20 @@ class _Attack:
         images = self.renderer.render(scenes)
         seen = self.look(View(images, scenes, theta, rows))
         self._record(images.detach(), seen.value.detach(), rows)
-        if seen.done is not None:
-            self.done[rows] = seen.done
-        return seen
+        done = self.coverage[rows] <= 0
+        self.done[rows] = done if seen.done is None else done | seen.done
+        return seen._replace(done=self.done[rows])
 
     def feasible(self, theta: dict[str, Tensor], rows: Tensor) -> Bool[Tensor, " row"]:
         """Say which scenes still show enough of their subject, and are where they may be."""
         scenes = moved(self.scenes[rows], theta)
         coverage = self.renderer.coverage(scenes)
-        seen = (coverage > 0) & (coverage >= self.settings.least_coverage)
+        seen = (coverage > 0) & (coverage >= self.least[rows])
         return seen if self.wanted is None else seen & self.wanted(scenes)
 
     def _record(self, rendered: Tensor, value: Tensor, rows: Tensor) -> None:
         finite = rendered.isfinite().flatten(1).all(dim=1) & value.isfinite()
-        stored = (rendered.nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
+        stored = eight_bits(rendered)
         if not self.evaluations:
             self.images = [stored, stored.clone()]
         self.images[1][rows] = stored

@@ -7,13 +7,13 @@ import numpy as np
 
 from offline.evaluation.detection import Detection
 from offline.evaluation.figures_in_words import percent
-from offline.evaluation.pictures import Chart, Gallery, Thumbnail
+from offline.evaluation.gallery import Card, draw_cards
+from offline.evaluation.pictures import Chart, PictureFolder, Thumbnail
 from offline.evaluation.plots import plot_distortion, plot_training
 from offline.evaluation.rates import Rate
 from offline.evaluation.report_data import (
     CornerCaseExample,
     CornerCaseExamples,
-    CounterexampleShown,
     ReportData,
 )
 from offline.evaluation.score_plots import plot_histogram, plot_roc, plot_validators
@@ -25,21 +25,21 @@ __all__ = ["Illustrations", "illustrate"]
 class Illustrations:
     """The pictures of each section."""
 
-    counterexamples: list[tuple[CounterexampleShown, list[Thumbnail], float]]
+    counterexamples: list[Card]
     corner_cases: list[tuple[CornerCaseExamples, list[tuple[CornerCaseExample, Any, Any]]]]
     detection: list[Chart] = field(default_factory=list)
     distortion: list[Chart] = field(default_factory=list)
     training: list[Chart] = field(default_factory=list)
 
 
-def illustrate(data: ReportData, gallery: Gallery) -> Illustrations:
-    """Draw the pictures of the sections that `data` has, into the gallery."""
+def illustrate(data: ReportData, folder: PictureFolder) -> Illustrations:
+    """Draw the pictures of the sections that `data` has, into the folder."""
     shown = Illustrations(
-        [_counterexample(gallery, entry) for entry in data.counterexamples or ()],
-        [(kind, _examples(gallery, kind)) for kind in data.corner_cases or ()],
+        draw_cards(data.counterexamples or (), folder),
+        [(kind, _examples(folder, kind)) for kind in data.corner_cases or ()],
     )
     if data.detection:
-        shown.detection = _detection(gallery, data.detection, data.threshold)
+        shown.detection = _detection(folder, data.detection, data.threshold)
     alarms = data.detection.false_alarms.realised.value if data.detection else None
     for curve in data.distortion or ():
         last = curve.points[-1]
@@ -51,41 +51,24 @@ def illustrate(data: ReportData, gallery: Gallery) -> Illustrations:
             "corner cases are detected."
         )
         fill = plot_distortion(curve, alarms)
-        shown.distortion.append(gallery.chart(fill, alt=alt, caption=curve.name))
+        shown.distortion.append(folder.chart(fill, alt=alt, caption=curve.name))
     for training in data.training or ():
         ends = "; ".join(f"{n} ends at {v[-1]:.3g}" for n, v in training.series.items() if len(v))
         alt = f"{training.title}, {training.quantity} by epoch: {ends}."
         shown.training.append(
-            gallery.chart(plot_training(training), alt=alt, caption=training.title)
+            folder.chart(plot_training(training), alt=alt, caption=training.title)
         )
     return shown
 
 
-def _counterexample(
-    gallery: Gallery, entry: CounterexampleShown
-) -> tuple[CounterexampleShown, list[Thumbnail], float]:
-    changed = ", ".join(entry.changed) or "the scene"
-    original = gallery.thumbnail(
-        entry.original,
-        f"Original image of class {entry.label}, taken for {entry.original_prediction}",
-    )
-    found = gallery.thumbnail(
-        entry.counterexample, f"The same after {changed} changed, taken for {entry.prediction}"
-    )
-    difference, largest = gallery.difference(
-        entry.original, entry.counterexample, "Difference of the two; grey is no change"
-    )
-    return entry, [original, found, difference], largest
-
-
 def _examples(
-    gallery: Gallery, kind: CornerCaseExamples
+    folder: PictureFolder, kind: CornerCaseExamples
 ) -> list[tuple[CornerCaseExample, Thumbnail, Thumbnail]]:
     return [
         (
             example,
-            gallery.thumbnail(example.original, f"Original image of class {example.label}"),
-            gallery.thumbnail(
+            folder.thumbnail(example.original, f"Original image of class {example.label}"),
+            folder.thumbnail(
                 example.deformed, f"The same under {kind.name}, taken for {example.prediction}"
             ),
         )
@@ -93,7 +76,7 @@ def _examples(
     ]
 
 
-def _detection(gallery: Gallery, found: Detection, threshold: float | None) -> list[Chart]:
+def _detection(folder: PictureFolder, found: Detection, threshold: float | None) -> list[Chart]:
     charts = []
     curves = found.curves()
     if curves:
@@ -102,7 +85,7 @@ def _detection(gallery: Gallery, found: Detection, threshold: float | None) -> l
         for furthest, caption in ((1.0, "ROC curves"), (0.2, "ROC curves, false alarms to 20%")):
             alt = f"{caption} of the joint discrepancy. Areas: {areas}."
             fill = plot_roc(curves, alarms, furthest)
-            charts.append(gallery.chart(fill, alt=alt, caption=caption))
+            charts.append(folder.chart(fill, alt=alt, caption=caption))
     middles = [f"clean images {np.median(found.clean_scores):.3g}"]
     for word, groups in (
         ("successful", found.successful_scores),
@@ -113,7 +96,7 @@ def _detection(gallery: Gallery, found: Detection, threshold: float | None) -> l
             middles.append(f"{word} corner cases {np.median(scores):.3g}")
     alt = f"Histograms of the joint discrepancy. Medians: {', '.join(middles)}."
     caption = "Joint discrepancy, 200 bins"
-    charts.append(gallery.chart(plot_histogram(found, threshold), alt=alt, caption=caption))
+    charts.append(folder.chart(plot_histogram(found, threshold), alt=alt, caption=caption))
     known = {
         name: area
         for name, area in zip(found.layers, found.overall.auc_by_layer, strict=True)
@@ -123,7 +106,7 @@ def _detection(gallery: Gallery, found: Detection, threshold: float | None) -> l
         areas = ", ".join(f"{name} {area:.3f}" for name, area in known.items())
         alt = f"Overall area under the ROC curve of each single validator: {areas}."
         charts.append(
-            gallery.chart(plot_validators(found), alt=alt, caption="Single validators and joint")
+            folder.chart(plot_validators(found), alt=alt, caption="Single validators and joint")
         )
     return charts
 

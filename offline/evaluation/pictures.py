@@ -1,18 +1,18 @@
 """The PNG files that lie beside a report, and what its page must know of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from PIL import Image
 
+from offline.evaluation.image_arrays import Picture, as_pixels, side_by_side
 from offline.evaluation.plots import DARK, HEIGHT, LIGHT, WIDTH, Theme, draw
-from offline.evaluation.report_data import Picture
 
-__all__ = ["Chart", "Gallery", "Thumbnail"]
+__all__ = ["Chart", "PictureFolder", "Strip", "Thumbnail"]
+
+WIDEST = 480
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,17 @@ class Thumbnail:
     height: int
 
 
-class Gallery:
+@dataclass(frozen=True)
+class Strip:
+    """Images of one size in one file, side by side; what each shows, and the size of one."""
+
+    file: str
+    alts: tuple[str, ...]
+    width: int
+    height: int
+
+
+class PictureFolder:
     """Writes pictures into one folder under numbered names, whatever their subject is called."""
 
     def __init__(self, folder: Path) -> None:
@@ -55,27 +65,24 @@ class Gallery:
     def thumbnail(self, picture: Picture, alt: str) -> Thumbnail:
         """Write an image in [0, 1]."""
         file = self._next("image") + ".png"
-        _png(picture).save(self.folder / file)
-        height, width = picture.shape[1:]
-        factor = max(1, round(112 / width)) if width <= 160 else 160 / width
-        return Thumbnail(file, alt, round(width * factor), round(height * factor))
+        Image.fromarray(as_pixels(picture)).save(self.folder / file)
+        return Thumbnail(file, alt, *_shown(*picture.shape[1:]))
 
-    def difference(self, before: Picture, after: Picture, alt: str) -> tuple[Thumbnail, float]:
-        """Write `after` - `before`, with mid-grey for no change; return the largest change too.
-
-        The difference is stretched so that the largest change becomes black or white.
-        """
-        change = after - before
-        largest = float(np.abs(change).max())
-        shown = 0.5 + change / (2 * largest) if largest else np.full_like(change, 0.5)
-        return self.thumbnail(shown.astype(np.float32), alt), largest
+    def strip(self, pictures: Sequence[Picture], alts: Sequence[str]) -> Strip:
+        """Write images in [0, 1] as one file, a third of the files, and fewer bytes."""
+        file = self._next("strip") + ".png"
+        row = side_by_side(pictures, WIDEST)
+        row.save(self.folder / file)
+        width, height = row.width // len(pictures), row.height
+        factor = max(1, round(112 / width))
+        return Strip(file, tuple(alts), width * factor, height * factor)
 
     def _next(self, kind: str) -> str:
         self.count += 1
         return f"{kind}-{self.count:03d}"
 
 
-def _png(picture: Float[np.ndarray, "c h w"]) -> Image.Image:
-    pixels = np.round(picture.clip(0, 1) * 255).astype(np.uint8)
-    pixels = pixels.transpose(1, 2, 0)
-    return Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels))
+def _shown(height: int, width: int) -> tuple[int, int]:
+    """Return the width and the height that a thumbnail is shown with."""
+    factor = max(1, round(112 / width)) if width <= 160 else 160 / width
+    return round(width * factor), round(height * factor)

@@ -1,45 +1,50 @@
-"""The release report: one HTML page and its pictures, readable without a network or scripts."""
+"""The release report: a page, the gallery of counterexamples, and pictures; without a network."""
 
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from guard.storage import replace_directory, write_text
-from offline.evaluation.figures_in_words import area, percent, size
+from offline.evaluation.gallery import GALLERY, gallery_page
 from offline.evaluation.illustrations import illustrate
-from offline.evaluation.pictures import Gallery
+from offline.evaluation.pages import PICTURES, page
+from offline.evaluation.pictures import PictureFolder
 from offline.evaluation.report_data import ReportData
 from offline.evaluation.robustness import Accuracy
 
 __all__ = ["write_report"]
 
-PICTURES = "pictures"
+INDEX = "index.html"
+MOST_CARDS = 12
 MOST_CELLS = 20
 MOST_CONFUSIONS = 12
 
 
 def write_report(folder: Path, data: ReportData) -> Path:
-    """Write `folder`/index.html and its pictures; parts of `data` that are None are left out.
+    """Write `folder`/index.html, the gallery and the pictures; what `data` lacks is left out.
 
-    Every text of `data` is escaped, and the page refers to nothing outside the folder.
+    Every text of `data` is escaped, and the pages refer to nothing outside the folder. The report
+    runs no script, and the gallery only its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with replace_directory(folder / PICTURES) as pictures:
-        shown = illustrate(data, Gallery(pictures))
-    environment = Environment(
-        loader=PackageLoader("offline.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        shown = illustrate(data, PictureFolder(pictures))
+    cards = shown.counterexamples
+    if data.counterexamples and cards:
+        text = gallery_page(data.name, data.counterexamples, cards, INDEX)
+        write_text(folder / GALLERY, text)
+    else:
+        (folder / GALLERY).unlink(missing_ok=True)
+    report = page(
+        "report.html.j2",
+        data=data,
+        shown=shown,
+        gallery=GALLERY,
+        most_cards=MOST_CARDS,
+        still_fooled=sum(1 for card in cards if card.fools_hardened),
+        confusion=_confusion(data.clean),
     )
-    environment.filters.update(percent=percent, area=area, size=size)
-    page = environment.get_template("report.html.j2").render(
-        data=data, shown=shown, pictures=PICTURES, confusion=_confusion(data.clean)
-    )
-    write_text(folder / "index.html", page)
-    return folder / "index.html"
+    write_text(folder / INDEX, report)
+    return folder / INDEX
 
 
 def _confusion(clean: Accuracy | None) -> dict[str, Any]:

@@ -1,31 +1,27 @@
 """What a release report shows. A part that is None, or empty, is left out of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from offline.corner_cases import CornerCases, Dropped, Seeds
+from offline.evaluation.counterexamples_shown import AttackShown
 from offline.evaluation.detection import Detection
 from offline.evaluation.distortion import DistortionCurve
+from offline.evaluation.image_arrays import Picture
 from offline.evaluation.robustness import Accuracy
 
 __all__ = [
     "BundleFacts",
     "CornerCaseExample",
     "CornerCaseExamples",
-    "CounterexampleShown",
     "Measure",
-    "Picture",
     "ReportData",
     "TrainingCurve",
     "corner_case_examples",
 ]
-
-Picture = Float[np.ndarray, "channel height width"]
-"""One image in [0, 1], with 1 or 3 channels."""
 
 
 @dataclass(frozen=True)
@@ -59,29 +55,6 @@ class Measure:
     def written(self, value: float | None) -> str:
         """Write one of the values as a reader wants it."""
         return "–" if value is None else self.pattern.format(value)
-
-
-@dataclass(frozen=True, eq=False)
-class CounterexampleShown:
-    """A semantic counterexample beside its original.
-
-    Attributes:
-        label: the true class.
-        original_prediction, prediction: what the model says of either, confidence in [0, 1].
-        changed: which scene parameters moved, and how far, as text.
-        hardened_prediction: what the hardened model says of the counterexample.
-    """
-
-    original: Picture
-    counterexample: Picture
-    label: str
-    original_prediction: str
-    original_confidence: float
-    prediction: str
-    confidence: float
-    changed: dict[str, str] = field(default_factory=dict)
-    hardened_prediction: str | None = None
-    hardened_confidence: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +108,8 @@ class ReportData:
     Attributes:
         name: of the recipe.
         measures: the summary, in the order shown.
-        counterexamples, corner_cases: examples to look at.
+        counterexamples: of each semantic attack, for the gallery.
+        corner_cases: examples to look at.
         dropped: transformations that gave no corner cases.
         detection: Table 3.6, ROC curves and histograms of the released model.
         threshold: of the joint discrepancy, drawn into the histogram.
@@ -149,7 +123,7 @@ class ReportData:
 
     name: str
     measures: tuple[Measure, ...]
-    counterexamples: tuple[CounterexampleShown, ...] | None = None
+    counterexamples: tuple[AttackShown, ...] | None = None
     corner_cases: tuple[CornerCaseExamples, ...] | None = None
     dropped: tuple[Dropped, ...] = ()
     detection: Detection | None = None

@@ -1,6 +1,6 @@
 """From assessments to the figures that a recipe sets floors for, and to the report."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from offline.evaluation.distortion import DistortionCurve, detection_under_disto
 from offline.evaluation.inspection import inspect
 from offline.evaluation.report_data import (
     BundleFacts,
-    CounterexampleShown,
     Measure,
     ReportData,
     corner_case_examples,
@@ -22,7 +21,6 @@ from offline.evaluation.settings import Floors
 
 __all__ = ["measures_of", "report_of"]
 
-SHOWN = 12
 NAMES = {
     "clean_accuracy": "clean accuracy",
     "robust_accuracy": "accuracy under PGD",
@@ -73,15 +71,12 @@ def report_of(
     """Gather what the assessments show; the examples are the first ones found.
 
     `steps` is the number of strengths in the picture of detection under distortion; 0: no picture.
-    What the run knows beside them (training, recipe, versions) is for the caller to add.
+    What the run knows beside them (attack, training, recipe, versions) is for the caller to add.
     """
-    detector, shown = after.guarded.detector, before.counterexamples
+    detector = after.guarded.detector
     return ReportData(
         name=name,
         measures=tuple(measures.values()),
-        counterexamples=None
-        if shown is None
-        else tuple(_shown(shown, after.guarded.model, classes)),
         corner_cases=tuple(
             corner_case_examples(
                 cases, after.seeds, classes, valid=inspect(after.guarded, cases.images).valid
@@ -125,39 +120,6 @@ def _figures(assessed: Assessment) -> dict[str, float | None]:
 def _accuracy_on(model: nn.Module, found: Counterexamples) -> float:
     labels = predict(model, _as_images(found.images_after)).labels
     return (labels == found.labels).double().mean().item()
-
-
-def _shown(
-    found: Counterexamples, hardened: nn.Module, classes: tuple[str, ...]
-) -> Iterator[CounterexampleShown]:
-    rows = found.success.nonzero()[:SHOWN, 0]
-    answer = predict(hardened, _as_images(found.images_after[rows]))
-    moved = {
-        name: after - getattr(found.before, name)
-        for name, after in found.after.parameters().items()
-    }
-    for place, row in enumerate(rows.tolist()):
-        yield CounterexampleShown(
-            original=_as_images(found.images_before[row]).numpy(),
-            counterexample=_as_images(found.images_after[row]).numpy(),
-            label=classes[int(found.labels[row])],
-            original_prediction=classes[int(found.predicted_before[row])],
-            original_confidence=found.confidence_before[row].item(),
-            prediction=classes[int(found.predicted_after[row])],
-            confidence=found.confidence_after[row].item(),
-            changed={
-                name: _written(change[row]) for name, change in moved.items() if change[row].any()
-            },
-            hardened_prediction=classes[int(answer.labels[place])],
-            hardened_confidence=answer.confidences[place].item(),
-        )
-
-
-def _written(change: Float[Tensor, "..."]) -> str:
-    """Write a change of a few numbers in full, and of many by its largest."""
-    if change.numel() <= 6:
-        return ", ".join(f"{value:+.2f}" for value in change.flatten().tolist())
-    return f"by ≤ {change.abs().max().item():.3f}"
 
 
 def _distortion(after: Assessment, steps: int) -> tuple[DistortionCurve, ...]:

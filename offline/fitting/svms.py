@@ -1,22 +1,18 @@
 """One one-class SVM per class of a layer."""
 
-import os
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import ModuleType
-from urllib.parse import urlsplit
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from guard.errors import BadInput
 from guard.one_class_svm import OneClassSVMs, Solution
 from guard.progress import CONSOLE, track
+from offline.cluster import on_ray
 from offline.fitting.features import Features
 from offline.fitting.reduction import reduce_vectors
 from offline.fitting.selection import GAMMAS, MOST_ROWS, NUS, Kernel, choose_kernel
@@ -24,9 +20,6 @@ from offline.fitting.settings import FitSettings
 from offline.fitting.solver import solve
 
 __all__ = ["fit_svms"]
-
-MOST_SECONDS = 5.0
-"""So long a cluster may take to open a connection."""
 
 
 def fit_svms(
@@ -49,47 +42,14 @@ def fit_svms(
     # results before the last. Each is made when given out: until then its features stay on disk.
     tasks = track(_tasks(layers, scalings, settings), f"Fitting {total} one-class SVMs", total)
     # One thread per task: those of BLAS, of several tasks at once, spin while they wait.
-    with threadpool_limits(1), _on_ray() if settings.backend == "ray" else nullcontext():
+    # A worker that claims no core may be put beside all the others, on one node.
+    cluster = on_ray("fit.backend", num_cpus=1) if settings.backend == "ray" else nullcontext()
+    with threadpool_limits(1), cluster:
         solutions = Parallel(n_jobs=settings.jobs, prefer="threads")(tasks)
     return [
         OneClassSVMs.from_solutions(solutions[start : start + classes])
         for start in range(0, total, classes)
     ]
-
-
-@contextmanager
-def _on_ray() -> Iterator[None]:
-    """Let joblib's tasks run on the cluster that RAY_ADDRESS names, or else on this machine."""
-    try:
-        import ray
-        from ray.util.joblib import register_ray
-    except ModuleNotFoundError:
-        raise BadInput(
-            "fit.backend: Ray is not installed; pip install 'cornerguard[ray]'"
-        ) from None
-    register_ray()
-    try:
-        connection = nullcontext() if ray.is_initialized() else _connect(ray)
-    except (OSError, ValueError):
-        address = os.environ.get("RAY_ADDRESS")
-        raise BadInput(f"fit.backend: no Ray cluster answers at RAY_ADDRESS={address}") from None
-    # A worker that claims no core may be put beside all the others, on one node.
-    with connection, parallel_config(backend="ray", ray_remote_args={"num_cpus": 1}):
-        yield
-
-
-def _connect(ray: ModuleType) -> AbstractContextManager[object]:
-    """Start Ray, or join the cluster that RAY_ADDRESS names.
-
-    Where nobody listens Ray would try for minutes. That is not so of an address without a port,
-    such as `auto` or `local`.
-    """
-    address = os.environ.get("RAY_ADDRESS", "")
-    where = urlsplit(address if "://" in address else f"//{address}")
-    if where.hostname and where.port:
-        socket.create_connection((where.hostname, where.port), MOST_SECONDS).close()
-    connection: AbstractContextManager[object] = ray.init(log_to_driver=False)
-    return connection
 
 
 def _tasks(

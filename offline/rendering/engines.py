@@ -1,15 +1,44 @@
 """The renderers by name: which of them this machine can run, and what is missing for the others."""
 
 import importlib
+from typing import Literal
+
+from pydantic import Field
 
 from guard.errors import CornerguardError
+from guard.settings import Settings
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.renderer import Renderer
 
-__all__ = ["RENDERERS", "engines", "make_renderer"]
+__all__ = ["RENDERERS", "EngineSettings", "engines", "make_renderer"]
 
 _OPTIONAL = {"mitsuba": "Mitsuba", "redner": "Redner"}
 RENDERERS = ("rasterizer", *_OPTIONAL)
+
+
+class EngineSettings(Settings):
+    """What makes an image of a scene: a renderer, its size in pixels, its samples.
+
+    Attributes:
+        name: one of `RENDERERS`.
+        height, width: in pixels.
+        samples: sub-pixels along each side of a pixel.
+        shadows: of the rasterizer alone.
+    """
+
+    name: Literal["rasterizer", "mitsuba", "redner"] = "rasterizer"
+    height: int = Field(ge=1, le=8192)
+    width: int = Field(ge=1, le=8192)
+    samples: int = Field(1, ge=1, le=64)
+    shadows: bool = False
+
+    def renderer(self) -> Renderer:
+        """Return the renderer.
+
+        Raises:
+            CornerguardError: it is not installed.
+        """
+        return make_renderer(self.name, (self.height, self.width), self.samples, self.shadows)
 
 
 def engines() -> dict[str, str | None]:

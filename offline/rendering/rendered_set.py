@@ -13,8 +13,9 @@ from guard.errors import CornerguardError
 from guard.progress import track
 from guard.settings import Settings
 from offline.datasets import ArrayImages
+from offline.rendering.engines import EngineSettings
 from offline.rendering.procedural import CLASSES
-from offline.rendering.rasterizer import Rasterizer
+from offline.rendering.renderer import Renderer
 from offline.rendering.sampling import SceneRanges, sample_scenes
 from offline.rendering.scene import Scene, concatenate
 
@@ -39,9 +40,13 @@ class RenderSettings(Settings):
     samples: int = Field(1, ge=1, le=4)
     ranges: SceneRanges = SceneRanges()
 
-    def renderer(self) -> Rasterizer:
+    def engine(self) -> EngineSettings:
+        """Return what renders these images."""
+        return EngineSettings(height=self.size, width=self.size, samples=self.samples)
+
+    def renderer(self) -> Renderer:
         """Return the renderer of these images."""
-        return Rasterizer(self.size, self.size, self.samples)
+        return self.engine().renderer()
 
 
 class RenderedImages(ArrayImages):

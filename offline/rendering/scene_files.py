@@ -6,11 +6,12 @@ from typing import get_type_hints
 from jaxtyping import jaxtyped
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from guard.errors import BadInput
 from offline.rendering.scene import Scene
 
-__all__ = ["load_scene", "save_scene"]
+__all__ = ["load_scene", "save_scene", "scene_of"]
 
 
 def save_scene(path: Path, scene: Scene) -> None:
@@ -31,6 +32,15 @@ def load_scene(path: Path) -> Scene:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise BadInput(f"{path}: cannot be read as scenes: {error}") from None
+    return scene_of(tensors, path)
+
+
+def scene_of(tensors: dict[str, Tensor], path: Path | str) -> Scene:
+    """Check what was read from a file, and return the scenes that it is.
+
+    Raises:
+        BadInput: it is something else than scenes; `path` names where it came from.
+    """
     kinds = get_type_hints(Scene)
     if set(tensors) != set(kinds):
         names = ", ".join(sorted(set(kinds) ^ set(tensors)))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from guard.errors import BadInput
 from offline.attacks import Judgement, Move, ascend, raw, sign, unit
 
 
@@ -21,6 +22,7 @@ def parabola(theta, rows):
         (Move(0.25, raw, bound=0.4), 2, (0.6, -1.6)),
         (Move(0.25, sign, box=(-1.9, 0.7)), 1, (0.7, -1.75)),
         (Move(0.25, sign, bound=0.4, box=(-1.8, 0.5)), 1, (0.5, -1.75)),
+        (Move(0.25, sign, box=((0.8, -9.0), (9.0, -1.9))), 1, (0.8, -1.9)),
         (Move(0.25, sign), 0, (1.0, -2.0)),
     ],
 )
@@ -55,18 +57,32 @@ def test_rows_that_are_done_keep_their_tensors_and_leave_the_batch():
     assert seen == [[0, 1, 2], [0, 1], [0, 1], [1], [1]]
 
 
-def test_a_step_that_is_not_feasible_is_not_taken_and_the_next_is_half_as_long():
+def test_a_step_out_of_the_feasible_set_is_halved_until_it_is_inside():
+    asked = []
+
     def judge(theta, rows):
         return Judgement(theta["x"].sum(dim=1))
 
     def feasible(theta, rows):
-        return theta["x"][:, 0] <= torch.tensor([0.6, 10.0])[rows]
+        asked.append(rows.tolist())
+        return theta["x"][:, 0] <= torch.tensor([0.6, 10.0, -1.0])[rows]
 
-    found = ascend(judge, {"x": torch.zeros(2, 1)}, {"x": Move(0.5)}, 4, feasible=feasible)["x"]
-    # Row 0: 0.5; 1.0 refused; 0.75 refused; 0.625 refused. Row 1 never meets its limit.
-    assert found[:, 0].tolist() == [0.5, 2.0]
-    later = ascend(judge, {"x": torch.zeros(2, 1)}, {"x": Move(0.5)}, 5, feasible=feasible)["x"]
-    assert later[:, 0].tolist() == [0.5625, 2.5]
+    start = torch.zeros(3, 1)
+    found = ascend(judge, {"x": start}, {"x": Move(0.5)}, 2, feasible=feasible)["x"]
+    # Row 0: 0.5; then 1.0, 0.75 and 0.625 are refused, 0.5625 is not. Row 2 may go nowhere.
+    assert found[:, 0].tolist() == [0.5625, 1.0, 0.0]
+    assert asked[:5] == [[0, 1, 2], [2], [2], [2], [2]]
+    assert asked[5:] == [[0, 1, 2], [0, 2], [0, 2], [0, 2], [2]]
+
+
+def test_a_value_without_a_gradient_is_named():
+    with pytest.raises(BadInput, match="no gradient in x, y"):
+        ascend(
+            lambda theta, rows: Judgement(torch.ones(2)),
+            {"x": torch.zeros(2, 1), "y": torch.zeros(2, 1)},
+            {"x": Move(0.5), "y": Move(0.5)},
+            1,
+        )
 
 
 def test_a_gradient_that_is_not_finite_moves_nothing():

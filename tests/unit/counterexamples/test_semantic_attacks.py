@@ -2,34 +2,12 @@
 
 import pytest
 import torch
-from torch import nn
+from backdrops import TRIANGLE
+from squares import Squares, Twice
 
 from guard.errors import BadInput
 from offline.counterexamples import AttackSettings, find_counterexamples
 from offline.rendering.composing import single
-from offline.rendering.meshes.mesh import Mesh
-
-TRIANGLE = Mesh("triangle", torch.eye(3), torch.tensor([[0, 1, 2]]), torch.ones(1, 3))
-
-
-class Squares:
-    """Renders 1 × 1 images whose channels are the squares of the translation."""
-
-    def render(self, scene):
-        return scene.translation.square()[:, 0, :, None, None]
-
-    def radiance(self, scene):
-        return self.render(scene)
-
-    def coverage(self, scene):
-        return scene.translation[:, 0, 2]
-
-
-class Twice(nn.Module):
-    """The logits (2 r, b): class 0 sees red, class 1 the constant that the tests put into blue."""
-
-    def forward(self, images):
-        return torch.stack((2 * images[:, 0, 0, 0], images[:, 2, 0, 0]), dim=1)
 
 
 def scenes_at(*reds, blue=0.25, device="cpu"):

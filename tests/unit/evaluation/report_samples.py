@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from offline.corner_cases import CornerCases, Deformation, Dropped, Seeds
+from offline.evaluation.counterexamples_shown import Answer, AttackShown, CounterexampleShown
 from offline.evaluation.detection import CornerCaseDetection, Detection, roc_auc
 from offline.evaluation.distortion import DistortionCurve, DistortionPoint
 from offline.evaluation.rates import false_alarms, rate
 from offline.evaluation.report_data import (
     BundleFacts,
-    CounterexampleShown,
     Measure,
     ReportData,
     TrainingCurve,
@@ -33,20 +33,7 @@ def full_report() -> ReportData:
     return ReportData(
         name=HOSTILE[0],
         measures=MEASURES,
-        counterexamples=(
-            CounterexampleShown(
-                picture,
-                picture[:, ::-1].copy(),
-                HOSTILE[0],
-                HOSTILE[0],
-                0.9,
-                HOSTILE[1],
-                0.8,
-                {HOSTILE[2]: "+3°"},
-                HOSTILE[0],
-                0.7,
-            ),
-        ),
+        counterexamples=attacks(picture),
         corner_cases=(corner_case_examples(cases(), seeds(), HOSTILE, limit=3),),
         dropped=(Dropped("contrast", "success rate 3%", 0.03),),
         detection=detection(random),
@@ -73,6 +60,25 @@ def full_report() -> ReportData:
         recipe="name: </pre><script>alert(3)</script>",
         versions={"torch": "2.15.0"},
     )
+
+
+def attacks(picture: np.ndarray) -> tuple[AttackShown, ...]:
+    """Two attacks with two examples and one; only the first was asked about after hardening."""
+    one = CounterexampleShown(
+        original=picture,
+        counterexample=picture[:, ::-1].copy(),
+        label=HOSTILE[0],
+        before=Answer(HOSTILE[0], 0.9, right=True),
+        after=Answer(HOSTILE[1], 0.8, right=False),
+        hardened=Answer(HOSTILE[0], 0.7, right=True),
+        changed={HOSTILE[2]: "x +3.0°"},
+        distance=0.25,
+        lpips=0.125,
+    )
+    two = replace(one, label=HOSTILE[1], after=Answer(HOSTILE[2], 0.6, right=False))
+    three = replace(one, distance=0.5, lpips=None, hardened=None)
+    found = AttackShown(HOSTILE[0], attacked=9, found=5, examples=(one, two))
+    return found, AttackShown("sCW", attacked=9, found=1, examples=(three,))
 
 
 def detection(random: np.random.Generator) -> Detection:
