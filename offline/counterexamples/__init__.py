@@ -4,26 +4,26 @@
 """
 
 from offline.counterexamples.attack_settings import AttackSettings, CarliniWagnerSettings
-from offline.counterexamples.equal_renders import EqualRenders, compare_at_equal_renders
 from offline.counterexamples.found import (
     Counterexamples,
     load_counterexamples,
     save_counterexamples,
 )
-from offline.counterexamples.informativeness import (
+from offline.counterexamples.measures.informativeness import (
     binary_membership,
     fractional_membership,
     information_worth,
     normalised_accuracy,
 )
 from offline.counterexamples.presets import PRESETS, preset, with_preset
-from offline.counterexamples.sample import Sample
-from offline.counterexamples.sampling import sample_counterexamples
-from offline.counterexamples.sampling_settings import SamplingSettings
+from offline.counterexamples.sampling.equal_renders import EqualRenders, compare_at_equal_renders
+from offline.counterexamples.sampling.sampling import sample_counterexamples
+from offline.counterexamples.sampling.sampling_settings import SamplingSettings
 from offline.counterexamples.search import find_counterexamples
-from offline.counterexamples.search_settings import SearchSettings
-from offline.counterexamples.shards import Subjects, write_shards
-from offline.counterexamples.stored import load_shards, read_shards
+from offline.counterexamples.shards.sample import Sample
+from offline.counterexamples.shards.search_settings import SearchSettings
+from offline.counterexamples.shards.shards import Subjects, write_shards
+from offline.counterexamples.shards.stored import load_shards, read_shards
 
 __all__ = [
     "PRESETS",

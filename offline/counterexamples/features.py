@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from offline.attacks import Bound
-from offline.counterexamples.object_boxes import vehicles
-from offline.counterexamples.surroundings import Foliage, Weather
-from offline.counterexamples.vehicle_features import Deformation, Heading, Place
+from offline.counterexamples.streets.object_boxes import vehicles
+from offline.counterexamples.streets.surroundings import Foliage, Weather
+from offline.counterexamples.streets.vehicle_features import Deformation, Heading, Place
 from offline.rendering.scene import PARAMETERS, Scene
 
 __all__ = ["FEATURES", "STREET_FEATURES", "Feature", "Parameter", "moved", "starts"]

@@ -22,13 +22,13 @@ import torch
 import typer
 
 from offline.counterexamples import preset
-from offline.counterexamples.detection import attack_detector
-from offline.counterexamples.detection_found import (
+from offline.counterexamples.features import STREET_FEATURES
+from offline.counterexamples.streets.detection import attack_detector
+from offline.counterexamples.streets.detection_found import (
     DetectionCounterexamples,
     save_detection_counterexamples,
 )
-from offline.counterexamples.feasible import street_sets
-from offline.counterexamples.features import STREET_FEATURES
+from offline.counterexamples.streets.feasible import street_sets
 from offline.detection import (
     DetectionImages,
     SqueezeDet,

@@ -7,8 +7,8 @@ import torch
 
 from guard.errors import BadInput
 from offline.counterexamples import AttackSettings
-from offline.counterexamples.detection import attack_detector, missed
-from offline.counterexamples.detection_found import (
+from offline.counterexamples.streets.detection import attack_detector, missed
+from offline.counterexamples.streets.detection_found import (
     load_detection_counterexamples,
     save_detection_counterexamples,
 )

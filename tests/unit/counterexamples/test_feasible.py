@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_street import brick, small_street, standing_at
 
-from offline.counterexamples.feasible import (
+from offline.counterexamples.streets.feasible import (
     Rectangles,
     apart,
     every,

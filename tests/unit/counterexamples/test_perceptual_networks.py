@@ -19,12 +19,16 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from guard.errors import BadInput
 from offline.counterexamples import perceptual_networks
-from offline.counterexamples.perceptual_networks import (
+from offline.counterexamples.measures.perceptual_networks import (
     InceptionFeatures,
     LpipsDistance,
     WeightsMissing,
 )
-from offline.counterexamples.realism import RealismSettings, frechet_distance, measure_realism
+from offline.counterexamples.measures.realism import (
+    RealismSettings,
+    frechet_distance,
+    measure_realism,
+)
 
 NETWORKS = {"alex": "alexnet", "squeeze": "squeezenet1_1"}
 

@@ -12,14 +12,14 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from guard.errors import BadInput
 from offline.counterexamples import binary_membership, information_worth
-from offline.counterexamples.perceptual_networks import LpipsDistance
-from offline.counterexamples.realism import (
+from offline.counterexamples.measures.perceptual_networks import LpipsDistance
+from offline.counterexamples.measures.realism import (
     RealismSettings,
     frechet_distance,
     measure_realism,
     similarity,
 )
-from offline.counterexamples.scene_distance import scene_distances
+from offline.counterexamples.measures.scene_distance import scene_distances
 from offline.rendering.composing import single
 from offline.rendering.meshes.mesh import Mesh
 

@@ -15,7 +15,7 @@ from offline.counterexamples import (
     find_counterexamples,
     sample_counterexamples,
 )
-from offline.counterexamples.sampling_settings import LARGE, SMALL, Points
+from offline.counterexamples.sampling.sampling_settings import LARGE, SMALL, Points
 from offline.rendering.composing import single
 from offline.rendering.meshes.mesh import Mesh
 from offline.rendering.out_of_view import OutOfViewWarning

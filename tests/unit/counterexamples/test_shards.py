@@ -22,10 +22,10 @@ from offline.counterexamples import (
     read_shards,
     write_shards,
 )
-from offline.counterexamples.kept_shards import keep_sum
-from offline.counterexamples.manifest import read_manifest
-from offline.counterexamples.sample import PARTS
-from offline.counterexamples.shard_files import read_shard
+from offline.counterexamples.shards.kept_shards import keep_sum
+from offline.counterexamples.shards.manifest import read_manifest
+from offline.counterexamples.shards.sample import PARTS
+from offline.counterexamples.shards.shard_files import read_shard
 from offline.rendering.alone import images_alone
 from offline.rendering.scene import concatenate
 from tests.unit.counterexamples.shard_samples import (

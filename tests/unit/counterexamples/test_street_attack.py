@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from offline.counterexamples import preset
-from offline.counterexamples.detection import attack_detector
-from offline.counterexamples.feasible import every, street_sets
+from offline.counterexamples.streets.detection import attack_detector
+from offline.counterexamples.streets.feasible import every, street_sets
 from offline.detection import SqueezeDet, StreetSetSettings, truths_of
 from offline.rendering.streets import StreetSettings, sample_streets
 

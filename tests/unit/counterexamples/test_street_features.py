@@ -9,8 +9,8 @@ from torch.nn.functional import cosine_similarity, interpolate
 
 from offline.counterexamples import preset
 from offline.counterexamples.features import FEATURES, STREET_FEATURES, moved, starts
-from offline.counterexamples.object_boxes import local_boxes, vehicles
-from offline.counterexamples.vehicle_features import free_form
+from offline.counterexamples.streets.object_boxes import local_boxes, vehicles
+from offline.counterexamples.streets.vehicle_features import free_form
 from offline.rendering.camera import to_world
 from offline.rendering.rasterizer import Rasterizer
 from offline.rendering.streets import sample_streets

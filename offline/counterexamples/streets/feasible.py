@@ -10,8 +10,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from offline.counterexamples.object_boxes import local_boxes, numbers_of, of_classes, vehicles
 from offline.counterexamples.scene_ascent import Feasible
+from offline.counterexamples.streets.object_boxes import (
+    local_boxes,
+    numbers_of,
+    of_classes,
+    vehicles,
+)
 from offline.rendering.camera import rotation, to_camera, to_screen
 from offline.rendering.scene import Scene
 from offline.rendering.streets.models import SIZES

@@ -23,13 +23,13 @@ from guard.progress import CONSOLE, track
 from guard.storage import sha256_of
 from offline.attacks import held_still
 from offline.cluster import on_ray
-from offline.counterexamples.kept_shards import Part, forget_sums, keep_sum, kept_shards
-from offline.counterexamples.manifest import Manifest, Shard, write_manifest
-from offline.counterexamples.sample import Origin
 from offline.counterexamples.search import find_counterexamples
-from offline.counterexamples.search_settings import SearchSettings
-from offline.counterexamples.shard_files import write_shard
-from offline.counterexamples.stored import as_stored, samples_of
+from offline.counterexamples.shards.kept_shards import Part, forget_sums, keep_sum, kept_shards
+from offline.counterexamples.shards.manifest import Manifest, Shard, write_manifest
+from offline.counterexamples.shards.sample import Origin
+from offline.counterexamples.shards.search_settings import SearchSettings
+from offline.counterexamples.shards.shard_files import write_shard
+from offline.counterexamples.shards.stored import as_stored, samples_of
 from offline.one_thread import one_thread
 from offline.rendering.engines import EngineSettings
 from offline.rendering.scene import Scene

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from guard.progress import track
 from guard.settings import Settings
-from offline.counterexamples.perceptual_networks import (
+from offline.counterexamples.measures.perceptual_networks import (
     InceptionFeatures,
     LpipsDistance,
     LpipsNetwork,

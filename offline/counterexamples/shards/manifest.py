@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from guard.errors import BadInput
 from guard.settings import Settings
 from guard.storage import write_text
-from offline.counterexamples.sample import Origin
+from offline.counterexamples.shards.sample import Origin
 
 __all__ = ["MANIFEST", "Manifest", "Shard", "read_manifest", "versions", "write_manifest"]
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from offline.counterexamples.object_boxes import numbers_of, of_classes
+from offline.counterexamples.streets.object_boxes import numbers_of, of_classes
 from offline.rendering.camera import pixel_rays, view_rotation
 from offline.rendering.scene import Scene
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from guard.errors import BadInput, one_line
 from guard.storage import replace_file
-from offline.counterexamples.sample import PARTS, Sample, sample_of
+from offline.counterexamples.shards.sample import PARTS, Sample, sample_of
 
 __all__ = ["read_shard", "write_shard"]
 

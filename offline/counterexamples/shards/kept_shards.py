@@ -15,9 +15,9 @@ from torch import Tensor
 
 from guard.errors import BadInput
 from guard.storage import sha256_of, write_text
-from offline.counterexamples.manifest import MANIFEST, Shard, read_manifest
-from offline.counterexamples.sample import Origin
-from offline.counterexamples.shard_files import read_shard
+from offline.counterexamples.shards.manifest import MANIFEST, Shard, read_manifest
+from offline.counterexamples.shards.sample import Origin
+from offline.counterexamples.shards.shard_files import read_shard
 
 __all__ = ["Part", "forget_sums", "keep_sum", "kept_shards"]
 

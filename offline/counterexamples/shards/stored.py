@@ -12,9 +12,9 @@ from guard.errors import BadInput
 from guard.storage import sha256_of
 from offline.corner_cases.prediction import predict
 from offline.counterexamples.found import Counterexamples
-from offline.counterexamples.manifest import read_manifest
-from offline.counterexamples.sample import Facts, Origin, Sample
-from offline.counterexamples.shard_files import read_shard
+from offline.counterexamples.shards.manifest import read_manifest
+from offline.counterexamples.shards.sample import Facts, Origin, Sample
+from offline.counterexamples.shards.shard_files import read_shard
 from offline.rendering.alone import images_alone
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene import concatenate

@@ -7,8 +7,8 @@ from torch import nn
 
 from offline.attacks import held_still
 from offline.counterexamples.found import Counterexamples
-from offline.counterexamples.sampling import Sampling
-from offline.counterexamples.sampling_settings import SamplingSettings
+from offline.counterexamples.sampling.sampling import Sampling
+from offline.counterexamples.sampling.sampling_settings import SamplingSettings
 from offline.counterexamples.scene_ascent import Feasible
 from offline.rendering.renderer import Renderer
 

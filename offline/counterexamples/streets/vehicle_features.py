@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from offline.counterexamples.object_boxes import local_boxes, vehicles
+from offline.counterexamples.streets.object_boxes import local_boxes, vehicles
 from offline.rendering.scene import Scene
 
 __all__ = ["LATTICE", "Deformation", "Heading", "Place", "free_form"]

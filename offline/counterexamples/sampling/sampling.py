@@ -9,7 +9,7 @@ from guard.progress import track
 from offline.attacks import Move, held_still, lowered_score
 from offline.counterexamples.features import FEATURES, moved, starts
 from offline.counterexamples.found import Counterexamples
-from offline.counterexamples.sampling_settings import Points, SamplingSettings
+from offline.counterexamples.sampling.sampling_settings import Points, SamplingSettings
 from offline.counterexamples.scene_ascent import Feasible
 from offline.rendering.out_of_view import unseen
 from offline.rendering.renderer import Renderer

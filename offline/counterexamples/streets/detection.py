@@ -13,10 +13,10 @@ from guard.errors import BadInput
 from guard.progress import track
 from offline.attacks import Judgement, held_still
 from offline.counterexamples.attack_settings import AttackSettings
-from offline.counterexamples.detection_found import DetectionCounterexamples
-from offline.counterexamples.feasible import every
 from offline.counterexamples.features import moved
 from offline.counterexamples.scene_ascent import Feasible, Reached, View, move_scenes
+from offline.counterexamples.streets.detection_found import DetectionCounterexamples
+from offline.counterexamples.streets.feasible import every
 from offline.detection import Detector, Found, Truth
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene import Scene

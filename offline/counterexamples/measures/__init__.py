@@ -1,0 +1,1 @@
+"""What counterexamples are worth: information, realism, distance in the space of scenes."""

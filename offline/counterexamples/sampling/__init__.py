@@ -1,0 +1,1 @@
+"""Sampling around scenes: the baselines of the semantic attacks."""

@@ -1,0 +1,1 @@
+"""Attacks on streets: what moves there, where it may be, and how detectors fail."""
