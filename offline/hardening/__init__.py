@@ -10,23 +10,28 @@ from offline.hardening.training_settings import (
     augmented,
     learning_rate_at,
 )
+from offline.hardening.tuning import Stage, counterexamples_only, perturbed_pixels, tuned
 
 __all__ = [
     "Augmentation",
     "BatchLoss",
     "HardenSettings",
     "Replaced",
+    "Stage",
     "TrainSettings",
     "TrainingHistory",
     "augmented",
+    "counterexamples_only",
     "harden",
     "learning_rate_at",
     "madry_loss",
     "mart_loss",
+    "perturbed_pixels",
     "plain",
     "replace_share",
     "spat",
     "standard_loss",
     "trades_loss",
     "train",
+    "tuned",
 ]
