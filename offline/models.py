@@ -14,7 +14,14 @@ from torch import nn
 from guard.errors import BadInput, CornerguardError, nearest
 from offline.networks import Normalised
 
-__all__ = ["build_model", "load_weights", "require_classifier", "save_weights", "source_of"]
+__all__ = [
+    "build_model",
+    "device_of",
+    "load_weights",
+    "require_classifier",
+    "save_weights",
+    "source_of",
+]
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
@@ -85,13 +92,19 @@ def save_weights(model: nn.Module, file: Path) -> None:
     )
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Return where the model's first weight lies: the CPU for a model without any."""
+    weights = [*model.parameters(), *model.buffers()]
+    return weights[0].device if weights else torch.device("cpu")
+
+
 def require_classifier(model: nn.Module, shape: tuple[int, int, int], classes: int) -> None:
     """Run one image through the model and check that [batch, class] comes out.
 
     Raises:
         BadInput: the model does not take such images, or something else comes out.
     """
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     training = model.training
     model.eval()
     try:

@@ -11,12 +11,15 @@ from typing import Any
 from rich.console import Console
 
 from guard.storage import write_json, write_text
+from offline.counterexamples.measures.attack_measures import attack_measures
+from offline.counterexamples.measures.realism import Realism, measure_realism
 from offline.evaluation.assessment import Assessment
 from offline.evaluation.console import detection_table, measures_table
 from offline.evaluation.counterexamples_shown import AttackShown, shown_counterexamples
 from offline.evaluation.report import write_report
 from offline.evaluation.report_data import Measure, TrainingCurve
 from offline.evaluation.summary import measures_of, report_of
+from offline.models import device_of
 from offline.recipe import Recipe
 
 __all__ = ["write_release_report"]
@@ -44,6 +47,7 @@ def write_release_report(
         classes: their names.
         histories: what each training came to, by its title.
     """
+    realism = _realism(recipe, before, len(classes))
     measures = measures_of(before, after, recipe.floors)
     data = report_of(recipe.name, before, after, measures, classes, recipe.evaluate.distortion)
     curves = tuple(
@@ -53,7 +57,7 @@ def write_release_report(
     )
     data = dataclasses.replace(
         data,
-        counterexamples=_attacks(recipe, before, after, classes),
+        counterexamples=_attacks(recipe, before, after, classes, realism),
         training=curves or None,
         recipe=recipe_text,
         versions=_versions(),
@@ -68,18 +72,37 @@ def write_release_report(
     figures = {name: _plain(measure) for name, measure in measures.items()}
     rows = {"figures": figures, "detection": after.detection.as_dict()}
     rows["corner_cases"] = {"kept": [cases.summary() for cases in after.corner_cases.kept]}
+    if before.counterexamples is not None:
+        rows["counterexamples"] = attack_measures(
+            before.guarded.model, before.counterexamples, realism
+        )
     write_json(folder / "figures.json", rows)
 
 
 def _attacks(
-    recipe: Recipe, before: Assessment, after: Assessment, classes: tuple[str, ...]
+    recipe: Recipe,
+    before: Assessment,
+    after: Assessment,
+    classes: tuple[str, ...],
+    realism: Realism | None,
 ) -> tuple[AttackShown, ...] | None:
     """Return what the recipe's attack found, and what the hardened model, if there is one, says."""
     settings, found = recipe.counterexamples, before.counterexamples
     if settings is None or found is None:
         return None
     hardened = None if after is before else after.guarded.model
-    return (shown_counterexamples(settings.attack, found, classes, hardened=hardened),)
+    lpips = None if realism is None else realism.lpips
+    return (shown_counterexamples(settings.attack, found, classes, hardened=hardened, lpips=lpips),)
+
+
+def _realism(recipe: Recipe, assessed: Assessment, classes: int) -> Realism | None:
+    """Return how real the counterexamples look, where the recipe asks for it."""
+    found, settings = assessed.counterexamples, recipe.evaluate.realism
+    if found is None or settings is None:
+        return None
+    device = device_of(assessed.guarded.model)
+    pairs = found.images_before, found.images_after
+    return measure_realism(*pairs, found.labels, classes, settings, device)
 
 
 def _plain(measure: Measure) -> dict[str, Any]:

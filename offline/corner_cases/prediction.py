@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-__all__ = ["Predictions", "device_of", "predict"]
+from offline.models import device_of
+
+__all__ = ["Predictions", "predict"]
 
 
 class Predictions(NamedTuple):
@@ -25,12 +27,6 @@ def predict(
     device = device_of(model)
     with torch.inference_mode():
         return _joined(_classify(model, piece.to(device)) for piece in images.split(batch_size))
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return where the model's first weight lies: the CPU for a model without any."""
-    weights = [*model.parameters(), *model.buffers()]
-    return weights[0].device if weights else torch.device("cpu")
 
 
 def _classify(model: nn.Module, images: Tensor) -> Predictions:

@@ -22,10 +22,11 @@ from guard.errors import BadInput
 from guard.progress import track
 from guard.settings import Settings
 from offline.corner_cases.found import CornerCases, CornerCaseSearch, Dropped
-from offline.corner_cases.prediction import device_of, predict
+from offline.corner_cases.prediction import predict
 from offline.corner_cases.search_space import TRANSFORMATIONS, Deformation, Transformation
 from offline.corner_cases.transformations import Border
 from offline.datasets import ImageSet
+from offline.models import device_of
 
 __all__ = [
     "CornerCaseSettings",

@@ -9,6 +9,7 @@ from torchmetrics.detection import MeanAveragePrecision
 from guard.errors import BadInput
 from offline.detection.detection_set import DetectionImages
 from offline.detection.detector import Detector, Found, Truth
+from offline.models import device_of
 
 __all__ = ["DetectionScores", "evaluate_detector", "score_detections"]
 
@@ -39,7 +40,7 @@ def evaluate_detector(
     Raises:
         BadInput: there is no image.
     """
-    device = next((weight.device for weight in detector.parameters()), torch.device("cpu"))
+    device = device_of(detector)
     found: list[Found] = []
     for numbers in torch.arange(len(images)).split(batch_size):
         found += detector.detect(images.fetch(numbers).to(device), least_score)

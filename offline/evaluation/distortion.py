@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from offline.corner_cases import TRANSFORMATIONS, Deformation, Seeds
-from offline.corner_cases.prediction import device_of
 from offline.corner_cases.transformations import Border
 from offline.evaluation.inspection import inspect
 from offline.evaluation.rates import Rate, rate
+from offline.models import device_of
 
 __all__ = ["DistortionCurve", "detection_under_distortion"]
 

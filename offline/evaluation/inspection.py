@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from guard.errors import CornerguardError
 from guard.progress import track
-from offline.corner_cases.prediction import device_of
 from offline.datasets import ImageSet, batches
+from offline.models import device_of
 
 __all__ = ["Inspection", "inspect", "inspect_set"]
 

@@ -9,8 +9,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from guard.progress import track
-from offline.corner_cases.prediction import device_of, predict
+from offline.corner_cases.prediction import predict
 from offline.datasets import ImageSet, batches
+from offline.models import device_of
 
 __all__ = ["Accuracy", "Attack", "accuracy", "robust_accuracy"]
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from guard.settings import Settings
+from offline.counterexamples.measures.realism_settings import RealismSettings
 
 __all__ = ["EvaluateSettings", "Floors"]
 
@@ -19,6 +20,8 @@ class EvaluateSettings(Settings):
             neither, robust accuracy is not measured.
         steps: of PGD, each of a quarter of epsilon, from a random start.
         images: of the test set that are attacked, the first ones after a shuffle.
+        realism: how LPIPS and FID of semantic counterexamples are measured (000, section 4.3); left
+            out, they are not.
         distortion: for how many strengths each transformation's detection rate is drawn; 0 leaves
             the picture out.
     """
@@ -26,6 +29,7 @@ class EvaluateSettings(Settings):
     epsilon: float | None = Field(None, gt=0, le=1)
     steps: int = Field(10, ge=1)
     images: int = Field(1000, ge=1)
+    realism: RealismSettings | None = None
     distortion: int = Field(12, ge=0)
 
 

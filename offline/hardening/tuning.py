@@ -9,11 +9,11 @@ from torch import nn
 
 from guard.errors import BadInput
 from offline.attacks import pgd
-from offline.corner_cases.prediction import device_of
 from offline.datasets import ImageSet, Subset
 from offline.hardening.mixing import Replaced
 from offline.hardening.trainer import train
 from offline.hardening.training_settings import TrainSettings
+from offline.models import device_of
 
 __all__ = ["Stage", "counterexamples_only", "perturbed_pixels", "tuned"]
 

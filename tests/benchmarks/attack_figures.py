@@ -3,15 +3,11 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from offline.counterexamples import (
-    Counterexamples,
-    binary_membership,
-    fractional_membership,
-    information_worth,
-    normalised_accuracy,
-)
+from offline.counterexamples.measures.attack_measures import attack_measures
+from offline.counterexamples.measures.realism import measure_realism
+from offline.counterexamples.measures.realism_settings import RealismSettings
 from offline.counterexamples.sampling.equal_renders import compare_at_equal_renders
 from offline.counterexamples.sampling.sampling_settings import LARGE, SMALL, SamplingSettings
 from offline.rendering import Rasterizer
@@ -59,37 +55,19 @@ def sampling_figures(subject: Subject) -> dict[str, Any]:
 
 
 def _figures(model: nn.Module, hunt: Hunted) -> dict[str, Any]:
-    found = hunt.found
-    successes, classes = int(found.success.sum()), int(found.labels.max()) + 1
-    each, overall = normalised_accuracy(found.predicted_after, found.labels, classes)
-    each_seconds = hunt.seconds_each
+    found, classes = hunt.found, int(hunt.found.labels.max()) + 1
+    realism = measure_realism(
+        found.images_before,
+        found.images_after,
+        found.labels,
+        classes,
+        RealismSettings(),
+        torch.device("cpu"),
+    )
+    measures = attack_measures(model, found, realism)
     return {
-        "accuracy_benign": float((~found.already_wrong).double().mean()),
-        "accuracy_attacked": overall,
-        "accuracy_by_class": [round(value, 4) for value in each.tolist()],
-        "found": successes,
-        "information_worth": _worth(model, found.images_after, found.labels),
-        "information_worth_benign": _worth(model, found.images_before, found.labels),
-        "renders_per_success": round(int(found.renders.sum()) / successes, 3)
-        if successes
-        else None,
-        "seconds_per_counterexample": None if each_seconds is None else round(each_seconds, 4),
-        "pose_moved_median": _moved(found),
+        "accuracy_benign": measures.pop("accuracy_before"),
+        "accuracy_attacked": measures.pop("accuracy_after"),
+        **measures,
+        "seconds_per_counterexample": hunt.seconds_each,
     }
-
-
-def _worth(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return the information worth without realism (000, section 3.1), in nats."""
-    with torch.no_grad():
-        logits = torch.cat([model(part.float() / 255) for part in images.split(256)])
-    members = {
-        "binary": binary_membership(logits.argmax(dim=1), logits.shape[1]),
-        "fractional": fractional_membership(logits),
-    }
-    return {name: round(information_worth(each, labels), 4) for name, each in members.items()}
-
-
-def _moved(found: Counterexamples) -> float | None:
-    """Return the median angle in radians that the counterexamples' pose was turned by."""
-    moved = (found.after.pose - found.before.pose)[found.success].flatten(1).norm(dim=1)
-    return round(float(moved.median()), 4) if len(moved) else None

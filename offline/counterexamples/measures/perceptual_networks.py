@@ -5,7 +5,7 @@ import pickle
 import re
 import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.request import urlopen
 
 import torch
@@ -18,11 +18,11 @@ from torchmetrics.functional.image.lpips import _NoTrainLpips
 from torchmetrics.image.fid import NoTrainInceptionV3
 from torchvision.models import AlexNet_Weights, SqueezeNet1_1_Weights, VGG16_Weights
 
-from guard.errors import BadInput, CornerguardError, one_line
+from guard.errors import BadInput, one_line
+from offline.counterexamples.measures.realism_settings import LpipsNetwork, WeightsMissing
 
-__all__ = ["InceptionFeatures", "LpipsDistance", "LpipsNetwork", "WeightsMissing"]
+__all__ = ["InceptionFeatures", "LpipsDistance"]
 
-LpipsNetwork = Literal["alex", "vgg", "squeeze"]
 PATIENCE = 10.0
 # What torch.load was seen to raise of 8000 damaged files, none of which ran anything.
 UNREADABLE = (
@@ -34,10 +34,6 @@ BACKBONES = {
     "vgg": VGG16_Weights.DEFAULT.url,
     "squeeze": SqueezeNet1_1_Weights.DEFAULT.url,
 }
-
-
-class WeightsMissing(CornerguardError):
-    """No file of weights was given, and they cannot be downloaded."""
 
 
 class LpipsDistance(nn.Module):

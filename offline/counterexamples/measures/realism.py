@@ -4,47 +4,16 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
-from pydantic import Field
 from torch import Tensor, nn
 
 from guard.progress import track
-from guard.settings import Settings
-from offline.counterexamples.measures.perceptual_networks import (
-    InceptionFeatures,
-    LpipsDistance,
-    LpipsNetwork,
-    WeightsMissing,
-)
+from offline.counterexamples.measures.realism_settings import RealismSettings, WeightsMissing
 
-__all__ = ["Realism", "RealismSettings", "frechet_distance", "measure_realism", "similarity"]
-
-
-class RealismSettings(Settings):
-    """How realism is measured.
-
-    Attributes:
-        network: LPIPS's backbone.
-        lpips_weights: torchvision's weights of that backbone, .pth or .safetensors; left out,
-            torchvision's download.
-        inception_weights: the weights of FID's Inception; left out, torch-fidelity's download.
-        greatest: d_max, the LPIPS distance at which two images have nothing in common; the paper
-            gives no number. Pairs of photographs seldom exceed 1.
-        fewest: how many images FID wants. From few images it comes out too large, the more so the
-            fewer they are, so that only figures of equally many can be compared.
-        batch_size: how many images are looked at once.
-    """
-
-    network: LpipsNetwork = "alex"
-    lpips_weights: Path | None = None
-    inception_weights: Path | None = None
-    greatest: float = Field(default=1.0, gt=0)
-    fewest: int = Field(default=10, ge=2)
-    batch_size: int = Field(default=32, ge=1)
+__all__ = ["Realism", "frechet_distance", "measure_realism", "similarity"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +69,12 @@ def measure_realism(
     Raises:
         BadInput: a file of weights cannot be read or holds other weights.
     """
+    # The networks take seconds to import, and few commands want them.
+    from offline.counterexamples.measures.perceptual_networks import (
+        InceptionFeatures,
+        LpipsDistance,
+    )
+
     lacking: list[str] = []
     batch, distances, features = settings.batch_size, None, None
     with _measuring("LPIPS", "lpips_weights", lacking):

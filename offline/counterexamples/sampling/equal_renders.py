@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from offline.attacks import held_still
@@ -10,6 +9,7 @@ from offline.counterexamples.found import Counterexamples
 from offline.counterexamples.sampling.sampling import Sampling
 from offline.counterexamples.sampling.sampling_settings import SamplingSettings
 from offline.counterexamples.scene_ascent import Feasible
+from offline.models import device_of
 from offline.rendering.renderer import Renderer
 
 __all__ = ["EqualRenders", "compare_at_equal_renders"]
@@ -50,7 +50,7 @@ def compare_at_equal_renders(
     was, then, round by round, one on every scene where the model is right and not yet fooled, until
     none is left. It thus wastes none on a scene that is done. `settings.samples` plays no part.
     """
-    device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     scenes = attacked.before.to(device)
     budget = int(attacked.renders.sum())
     with held_still(model):

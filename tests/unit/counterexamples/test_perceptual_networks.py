@@ -18,7 +18,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from guard.errors import BadInput
-from offline.counterexamples import perceptual_networks
+from offline.counterexamples.measures import perceptual_networks
 from offline.counterexamples.measures.perceptual_networks import (
     InceptionFeatures,
     LpipsDistance,
