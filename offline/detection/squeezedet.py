@@ -31,6 +31,7 @@ FIRE = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256
         (96, 384), (96, 384))  # fmt: skip
 """Fire modules 2 to 11: channels squeezed to, and of each half of what they expand to."""
 FIRST_CONFIDENCE = 0.01
+MOST_CERTAIN = 1 - 1e-6  # in the logarithm of what is left to 1
 
 
 class LossWeights(NamedTuple):
@@ -159,20 +160,24 @@ class SqueezeDet(Detector):
     def doubt(
         self, images: Float[Tensor, "batch 3 height width"], truths: Sequence[Truth]
     ) -> Float[Tensor, " batch"]:
-        """Return the confidence loss with 1 in the place of each object's IOU.
+        """Return how much more the anchors are certain that err than those that find an object.
 
-        A trained confidence is near that IOU, above or below it: the loss that it was trained by
-        would rise as well where the detector became more certain.
+        The sum, over all anchors, of -log(1 - confidence), which is about the logit where it is
+        certain: positive for anchors whose box has an IOU below 0.5 with each object, negative for
+        the others; over the number of objects. To raise it is to raise the confidence loss of every
+        anchor, where the loss of training looks at one anchor for each object: while that one
+        loses confidence, those beside it find the object still. And a trained confidence is near
+        its IOU, above or below it: that loss would rise as well where it became more certain.
+        Boxes are held constant.
         """
         check_truths(images, truths, self.classes)
-        confidence = self(images).confidence
+        _, confidence, deltas = self(images)
+        boxes = decode(deltas.detach(), self.anchors.expand_as(deltas))
+        certain = -torch.log1p(-confidence.clamp_max(MOST_CERTAIN))
         values = []
-        for row, truth in zip(confidence, truths, strict=True):
-            chosen = assign(truth.boxes, self.anchors)
-            empty = torch.ones_like(row).index_fill(0, chosen, 0)
-            right = (1 - row[chosen]).square().sum() / max(len(chosen), 1)
-            wrong = (row.square() * empty).sum() / empty.sum().clamp_min(1)
-            values.append(self.weights.object * right + self.weights.empty * wrong)
+        for row, places, truth in zip(certain, boxes, truths, strict=True):
+            finds = (box_iou(places, truth.boxes) >= 0.5).any(dim=1)
+            values.append(torch.where(finds, -row, row).sum() / max(len(truth.labels), 1))
         return torch.stack(values)
 
     @torch.no_grad()

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from guard.errors import BadInput
+from offline.detection.anchors import decode
 from offline.detection.detector import Found, Truth
 from offline.detection.squeezedet import SqueezeDet
 
@@ -96,19 +97,42 @@ def test_the_loss_is_that_of_a_slow_evaluation_of_equation_2() -> None:
         assert losses["classification"][i] == pytest.approx(kind, rel=1e-9)
 
 
+def test_doubt_rises_with_sure_errors_and_falls_with_every_anchor_that_finds_an_object() -> None:
+    model = detector().double()
+    images = some(2, dtype=torch.float64)
+    _, confidence, deltas = model(images)
+    boxes = decode(deltas.detach(), model.anchors.expand_as(deltas))
+    # Where two anchors of the middle put theirs, as far as that is in the image.
+    border = torch.tensor([48.0, 32, 48, 32]).double()
+    objects = boxes[0, [6, 10]].clamp(torch.zeros(4).double(), border)
+    truths = [Truth(objects, torch.tensor([1, 0])), Truth(objects[:0], torch.tensor([]).long())]
+    first = [
+        any(slow_iou(box, each) >= 0.5 for each in objects.tolist()) for box in boxes[0].tolist()
+    ]
+    assert 2 <= sum(first) < len(first)
+    finds = [first, [False] * len(first)]
+    wanted = [
+        sum((1 if found else -1) * math.log(1 - sure) for found, sure in zip(*each, strict=True))
+        for each in zip(finds, confidence.tolist(), strict=True)
+    ]
+    doubt = model.doubt(images, truths).tolist()
+    assert doubt == pytest.approx([wanted[0] / 2, wanted[1]], rel=1e-9)
+
+
+def slow_iou(a, b) -> float:
+    wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return wide * high / (sum(areas) - wide * high)
+
+
 def slow_loss(kinds, confidence, deltas, anchors, boxes, labels) -> tuple[float, float, float]:
     """Equation 2 with λ of 5, 75 and 100, one anchor after the other; every box has its own."""
-
-    def iou(a, b) -> float:
-        wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-        high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-        areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-        return wide * high / (sum(areas) - wide * high)
 
     def corners(x, y, w, h) -> tuple[float, float, float, float]:
         return x - w / 2, y - h / 2, x + w / 2, y + h / 2
 
-    own = [max(range(len(anchors)), key=lambda k: iou(corners(*anchors[k]), b)) for b in boxes]
+    own = [max(range(len(anchors)), key=lambda k: slow_iou(corners(*anchors[k]), b)) for b in boxes]
     assert len(set(own)) == len(own)
     box = sure = kind = empty = 0.0
     for k, (ax, ay, aw, ah) in enumerate(anchors):
@@ -121,7 +145,7 @@ def slow_loss(kinds, confidence, deltas, anchors, boxes, labels) -> tuple[float,
             np.log((y1 - y0) / ah))  # fmt: skip
         box += sum((a - b) ** 2 for a, b in zip((dx, dy, dw, dh), wanted, strict=True))
         predicted = corners(ax + aw * dx, ay + ah * dy, aw * np.exp(dw), ah * np.exp(dh))
-        sure += (confidence[k] - iou(predicted, (x0, y0, x1, y1))) ** 2
+        sure += (confidence[k] - slow_iou(predicted, (x0, y0, x1, y1))) ** 2
         odds = np.exp(kinds[k])
         kind -= np.log(odds[labels[own.index(k)]] / odds.sum())
     count = max(1, len(own))
