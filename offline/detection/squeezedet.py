@@ -160,23 +160,26 @@ class SqueezeDet(Detector):
     def doubt(
         self, images: Float[Tensor, "batch 3 height width"], truths: Sequence[Truth]
     ) -> Float[Tensor, " batch"]:
-        """Return how much more the anchors are certain that err than those that find an object.
+        """Return how certain the anchors are that err, less those that find an object.
 
-        The sum, over all anchors, of -log(1 - confidence), which is about the logit where it is
-        certain: positive for anchors whose box has an IOU below 0.5 with each object, negative for
-        the others; over the number of objects. To raise it is to raise the confidence loss of every
-        anchor, where the loss of training looks at one anchor for each object: while that one
-        loses confidence, those beside it find the object still. And a trained confidence is near
-        its IOU, above or below it: that loss would rise as well where it became more certain.
-        Boxes are held constant.
+        The sum of -log(1 - score), which is about the logit where it is certain, over each class at
+        each anchor: positive where the box has an IOU below 0.5 with every object of that class,
+        negative elsewhere; over the number of objects. So the confidence of each anchor counts,
+        where the loss of training holds one anchor responsible for an object: those beside it find
+        the object still when that one fails. And a trained confidence is near its IOU, above or
+        below it: the loss of training rises as well where it becomes more certain. Boxes are held
+        constant.
         """
         check_truths(images, truths, self.classes)
-        _, confidence, deltas = self(images)
+        kinds, confidence, deltas = self(images)
         boxes = decode(deltas.detach(), self.anchors.expand_as(deltas))
-        certain = -torch.log1p(-confidence.clamp_max(MOST_CERTAIN))
+        scores = kinds.softmax(dim=2) * confidence[..., None]
+        certain = -torch.log1p(-scores.clamp_max(MOST_CERTAIN))
+        numbers = torch.arange(len(self.classes), device=images.device)
         values = []
         for row, places, truth in zip(certain, boxes, truths, strict=True):
-            finds = (box_iou(places, truth.boxes) >= 0.5).any(dim=1)
+            fits = (box_iou(places, truth.boxes) >= 0.5).to(row)
+            finds = fits @ (truth.labels[:, None] == numbers).to(row) > 0
             values.append(torch.where(finds, -row, row).sum() / max(len(truth.labels), 1))
         return torch.stack(values)
 

@@ -100,23 +100,25 @@ def test_the_loss_is_that_of_a_slow_evaluation_of_equation_2() -> None:
 def test_doubt_rises_with_sure_errors_and_falls_with_every_anchor_that_finds_an_object() -> None:
     model = detector().double()
     images = some(2, dtype=torch.float64)
-    _, confidence, deltas = model(images)
+    kinds, confidence, deltas = model(images)
     boxes = decode(deltas.detach(), model.anchors.expand_as(deltas))
     # Where two anchors of the middle put theirs, as far as that is in the image.
     border = torch.tensor([48.0, 32, 48, 32]).double()
     objects = boxes[0, [6, 10]].clamp(torch.zeros(4).double(), border)
     truths = [Truth(objects, torch.tensor([1, 0])), Truth(objects[:0], torch.tensor([]).long())]
-    first = [
-        any(slow_iou(box, each) >= 0.5 for each in objects.tolist()) for box in boxes[0].tolist()
-    ]
-    assert 2 <= sum(first) < len(first)
-    finds = [first, [False] * len(first)]
+    fits = [[slow_iou(box, each) >= 0.5 for each in objects.tolist()] for box in boxes[0].tolist()]
+    scores = (kinds.softmax(2) * confidence[..., None]).tolist()
+    # The first object is a bus, the second a car.
+    finds = [[(fit[1], fit[0]) for fit in fits], [(False, False)] * len(fits)]
+    assert {(True, False), (False, True), (False, False)} <= set(finds[0])
     wanted = [
-        sum((1 if found else -1) * math.log(1 - sure) for found, sure in zip(*each, strict=True))
-        for each in zip(finds, confidence.tolist(), strict=True)
+        sum((1 if found else -1) * math.log(1 - score) for found, score in zip(*one, strict=True))
+        for each in zip(finds, scores, strict=True)
+        for one in zip(*each, strict=True)
     ]
+    halves = sum(wanted[: len(fits)]) / 2, sum(wanted[len(fits) :])
     doubt = model.doubt(images, truths).tolist()
-    assert doubt == pytest.approx([wanted[0] / 2, wanted[1]], rel=1e-9)
+    assert doubt == pytest.approx(halves, rel=1e-9)
 
 
 def slow_iou(a, b) -> float:
