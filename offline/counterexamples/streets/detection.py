@@ -42,10 +42,10 @@ def attack_detector(
     until: Literal["end", "missed"] = "end",
     batch_size: int = 8,
 ) -> DetectionCounterexamples:
-    """Raise the detector's confidence loss in each scene (001, section 5).
+    """Raise the detector's `doubt` in each scene: what its confidences have wrong (001, section 5).
 
-    The loss is against the boxes of the moved objects: they are taken anew at every look, without
-    a gradient. A scene is a success where the detector misses more of its objects after than
+    It is against the boxes of the moved objects: they are taken anew at every look, without a
+    gradient. A scene is a success where the detector misses more of its objects after than
     before; one of whose objects it finds none from the start is left alone and reported apart. A
     set of `feasible` that a scene lies outside of from the start does not hold for this scene.
 
@@ -117,7 +117,7 @@ class _Search:
         return self._record(reached, reached.scenes)
 
     def look(self, view: View) -> Judgement:
-        """Return the confidence loss; scenes without an object that is found are done."""
+        """Return the detector's doubt; scenes without an object that is found are done."""
         truths = self.truths_of(view.scenes)
         value = self.detector.doubt(view.images, truths)
         if self.missed_before is None:  # the first look is at every scene, where it was

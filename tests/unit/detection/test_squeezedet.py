@@ -165,20 +165,27 @@ def test_an_image_s_losses_do_not_depend_on_the_batch(device: torch.device) -> N
             torch.testing.assert_close(value[0], together[name][i], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["box", "confidence", "classification"])
+@pytest.mark.parametrize("name", ["box", "confidence", "classification", "doubt"])
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     """Boxes do not depend on the image here, so that the IOU, a constant target, is constant."""
     model = detector().double()
-    if name == "confidence":
+    if name in ("confidence", "doubt"):
         with torch.no_grad():
             model.convdet.weight.view(3, 7, -1)[:, 3:] = 0
     truths = [Truth(boxes.double(), labels) for boxes, labels in TRUTHS]
+
+    def value(images: torch.Tensor) -> torch.Tensor:
+        doubted = name == "doubt"
+        return (
+            model.doubt(images, truths) if doubted else model.losses(images, truths)[name]
+        ).sum()
+
     images = some(3, dtype=torch.float64).requires_grad_()
-    (gradient,) = torch.autograd.grad(model.losses(images, truths)[name].sum(), images)
+    (gradient,) = torch.autograd.grad(value(images), images)
     for seed in range(3):
         step = some(3, seed + 5, torch.float64) - 0.5
         with torch.no_grad():
-            ends = [model.losses(images + s * step, truths)[name].sum() for s in (1e-6, -1e-6)]
+            ends = [value(images + s * step) for s in (1e-6, -1e-6)]
         slope = float(ends[0] - ends[1]) / 2e-6
         assert slope != 0
         assert float((gradient * step).sum()) == pytest.approx(slope, rel=1e-4)
