@@ -21,8 +21,9 @@ __all__ = ["LATTICE", "Deformation", "Heading", "Place", "free_form"]
 
 LATTICE = 4
 """Control points along each side of a vehicle's box, as in 3D-SDN."""
-DISTANCES, TURN = 2.0, 15.0
-"""What the codes' units are: of `Place` in distances, of `Heading` in radians."""
+DISTANCES, TURN, SIDES = 2.0, 18.0, 1.25
+"""What the codes' units are: of `Place` in distances, of `Heading` in radians, of `Deformation` in
+sides of a vehicle's box."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Heading:
-    """Where a vehicle's front points, about the vertical, in 15 radians: 0.01 is 8.6 degrees."""
+    """Where a vehicle's front points, about the vertical, in 18 radians: 0.01 is 10 degrees."""
 
     box: tuple[float, float] | None = None
 
@@ -66,7 +67,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Deformation:
-    """The shape of a vehicle: free-form deformation, in shares of the sides of its box.
+    """The shape of a vehicle: free-form deformation, in 5/4 of the sides of its box.
 
     4 x 4 x 4 control points with Bernstein's weights (Sederberg and Parry 1986), as 3D-SDN's mesh
     code, of the same unit and symmetric about the same plane, so that left and right stay alike.
@@ -87,7 +88,7 @@ class Deformation:
         row, vertex = vehicles(scenes).gather(1, scenes.owners).nonzero(as_tuple=True)
         owner = scenes.owners[row, vertex]
         inside = (scenes.points[row, vertex] - low[row, owner]) / side[row, owner]
-        control = _standing(_symmetric(value))
+        control = SIDES * _standing(_symmetric(value))
         moves = free_form(inside.clamp(0, 1), control[row, owner]) * side[row, owner]
         offsets = scenes.vertices.index_put((row, vertex), moves, accumulate=True)
         return scenes.replace(vertices=offsets)

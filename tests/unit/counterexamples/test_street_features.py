@@ -93,7 +93,7 @@ def test_vehicles_move_by_shares_of_their_distance_and_turn_by_radians() -> None
     moves = (after.translation - scene.translation)[0]
     torch.testing.assert_close(moves[CAR], torch.tensor((0.02 * far, 0.0, -0.03 * far)))
     assert not moves[[TREE, WALL, BUS]].any()
-    torch.testing.assert_close((after.pose - scene.pose)[0, BUS], torch.tensor((0, 0.3, 0.0)))
+    torch.testing.assert_close((after.pose - scene.pose)[0, BUS], torch.tensor((0, 0.36, 0.0)))
 
 
 def test_free_form_deformation_is_exact_for_linear_maps_and_a_corner_follows_its_point() -> None:
@@ -113,7 +113,7 @@ def test_free_form_deformation_is_exact_for_linear_maps_and_a_corner_follows_its
 
 def test_a_deformed_vehicle_stays_symmetric_and_its_lowest_points_do_not_rise() -> None:
     scene = small_street(SIZE)
-    code = 0.15 * torch.randn(1, 4, 4, 4, 4, 3, generator=torch.Generator().manual_seed(3)).sign()
+    code = 0.12 * torch.randn(1, 4, 4, 4, 4, 3, generator=torch.Generator().manual_seed(3)).sign()
     after = moved(scene, {"mesh": code})
     own = scene.owners[0] == CAR
     before, shape = scene.points[0, own], (after.points + after.vertices)[0, own]
