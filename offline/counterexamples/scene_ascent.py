@@ -14,7 +14,7 @@ from offline.counterexamples.features import moved, starts
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene import Scene
 
-__all__ = ["Feasible", "Look", "Reached", "View", "eight_bits", "move_scenes"]
+__all__ = ["Feasible", "Look", "Project", "Reached", "View", "eight_bits", "move_scenes"]
 
 
 class View(NamedTuple):
@@ -35,6 +35,10 @@ each row alone."""
 Feasible = Callable[[Scene], Tensor]
 """Scenes to bool [batch]: whether they lie in the feasible set (000, equation 3)."""
 
+Project = Callable[[Scene, Scene], Scene]
+"""(scenes at the start, the same where features put them) to the nearest that they may be, object
+by object: what one of them may not do keeps no other back. Gradients pass as if it did nothing."""
+
 
 @dataclass
 class Reached:
@@ -42,6 +46,7 @@ class Reached:
 
     Attributes:
         theta: the features at their last values, by name.
+        scenes: where these, and the projection, put the scenes.
         images_before, images_after: of 8 bits.
         loss: what was raised, at the start and after each step; a scene that stopped keeps
             its last value.
@@ -51,6 +56,7 @@ class Reached:
     """
 
     theta: dict[str, Tensor]
+    scenes: Scene
     images_before: UInt8[Tensor, "scene channel height width"]
     images_after: UInt8[Tensor, "scene channel height width"]
     loss: Float[Tensor, "scene evaluation"]
@@ -65,14 +71,16 @@ def move_scenes(
     settings: AttackSettings,
     look: Look,
     feasible: Feasible | None = None,
+    project: Project | None = None,
 ) -> Reached:
     """Raise what `look` says, scene by scene, until it says done: 000, Appendix B.
 
     A scene that is done leaves the batch, and so does one that shows nothing of its subject from
     the start. A step to where the subject covers less than `least_coverage` (or than half of what
-    it did at the start, where that is less), or to where `feasible` says no, is shortened.
+    it did at the start, where that is less), or to where `feasible` says no, is shortened. Before
+    they are seen or asked about, `project` puts scenes in their place.
     """
-    return _Attack(renderer, scenes, settings, look, feasible).run()
+    return _Attack(renderer, scenes, settings, look, feasible, project).run()
 
 
 def eight_bits(
@@ -92,9 +100,10 @@ class _Attack:
         settings: AttackSettings,
         look: Look,
         feasible: Feasible | None,
+        project: Project | None,
     ) -> None:
         self.renderer, self.scenes, self.settings = renderer, scenes, settings
-        self.look, self.wanted = look, feasible
+        self.look, self.wanted, self.project = look, feasible, project
         count, device = len(scenes), scenes.pose.device
         self.evaluations = 0
         self.images: list[UInt8[Tensor, "scene channel height width"]] = []
@@ -117,11 +126,14 @@ class _Attack:
             with torch.no_grad():
                 self.judge({name: value[going] for name, value in theta.items()}, going)
         before, after = self.images
-        return Reached(theta, before, after, self.loss, self.renders, self.sound, self.coverage)
+        scenes = self.placed(theta, slice(None)).detach()
+        return Reached(
+            theta, scenes, before, after, self.loss, self.renders, self.sound, self.coverage
+        )
 
     def judge(self, theta: dict[str, Tensor], rows: Tensor) -> Judgement:
         """Render some scenes and look at them."""
-        scenes = moved(self.scenes[rows], theta)
+        scenes = self.placed(theta, rows)
         images = self.renderer.render(scenes)
         seen = self.look(View(images, scenes, theta, rows))
         self._record(images.detach(), seen.value.detach(), rows)
@@ -131,10 +143,16 @@ class _Attack:
 
     def feasible(self, theta: dict[str, Tensor], rows: Tensor) -> Bool[Tensor, " row"]:
         """Say which scenes still show enough of their subject, and are where they may be."""
-        scenes = moved(self.scenes[rows], theta)
+        scenes = self.placed(theta, rows)
         coverage = self.renderer.coverage(scenes)
         seen = (coverage > 0) & (coverage >= self.least[rows])
         return seen if self.wanted is None else seen & self.wanted(scenes)
+
+    def placed(self, theta: dict[str, Tensor], rows: Tensor | slice) -> Scene:
+        """Return some scenes where their features, and the projection, put them."""
+        start = self.scenes[rows]
+        scenes = moved(start, theta)
+        return scenes if self.project is None else self.project(start, scenes)
 
     def _record(self, rendered: Tensor, value: Tensor, rows: Tensor) -> None:
         finite = rendered.isfinite().flatten(1).all(dim=1) & value.isfinite()

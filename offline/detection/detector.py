@@ -60,7 +60,7 @@ class Detector(nn.Module, ABC):
     def doubt(
         self, images: Float[Tensor, "batch 3 height width"], truths: Sequence[Truth]
     ) -> Float[Tensor, " batch"]:
-        """Return what an attack raises: the confidence loss, where it falls with each confidence.
+        """Return what an attack raises: the confidence loss, or what makes detections wrong surer.
 
         Raises:
             BadInput: as `losses`.

@@ -31,6 +31,7 @@ FIRE = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256
         (96, 384), (96, 384))  # fmt: skip
 """Fire modules 2 to 11: channels squeezed to, and of each half of what they expand to."""
 FIRST_CONFIDENCE = 0.01
+MOST_CERTAIN = 1 - 1e-6  # in the logarithm of what is left to 1
 
 
 class LossWeights(NamedTuple):
@@ -159,20 +160,27 @@ class SqueezeDet(Detector):
     def doubt(
         self, images: Float[Tensor, "batch 3 height width"], truths: Sequence[Truth]
     ) -> Float[Tensor, " batch"]:
-        """Return the confidence loss with 1 in the place of each object's IOU.
+        """Return how certain the anchors are that err, less those that find an object.
 
-        A trained confidence is near that IOU, above or below it: the loss that it was trained by
-        would rise as well where the detector became more certain.
+        The sum of -log(1 - score), which is about the logit where it is certain, over each class at
+        each anchor: positive where the box has an IOU below 0.5 with every object of that class,
+        negative elsewhere; over the number of objects. So the confidence of each anchor counts,
+        where the loss of training holds one anchor responsible for an object: those beside it find
+        the object still when that one fails. And a trained confidence is near its IOU, above or
+        below it: the loss of training rises as well where it becomes more certain. Boxes are held
+        constant.
         """
         check_truths(images, truths, self.classes)
-        confidence = self(images).confidence
+        kinds, confidence, deltas = self(images)
+        boxes = decode(deltas.detach(), self.anchors.expand_as(deltas))
+        scores = kinds.softmax(dim=2) * confidence[..., None]
+        certain = -torch.log1p(-scores.clamp_max(MOST_CERTAIN))
+        numbers = torch.arange(len(self.classes), device=images.device)
         values = []
-        for row, truth in zip(confidence, truths, strict=True):
-            chosen = assign(truth.boxes, self.anchors)
-            empty = torch.ones_like(row).index_fill(0, chosen, 0)
-            right = (1 - row[chosen]).square().sum() / max(len(chosen), 1)
-            wrong = (row.square() * empty).sum() / empty.sum().clamp_min(1)
-            values.append(self.weights.object * right + self.weights.empty * wrong)
+        for row, places, truth in zip(certain, boxes, truths, strict=True):
+            fits = (box_iou(places, truth.boxes) >= 0.5).to(row)
+            finds = fits @ (truth.labels[:, None] == numbers).to(row) > 0
+            values.append(torch.where(finds, -row, row).sum() / max(len(truth.labels), 1))
         return torch.stack(values)
 
     @torch.no_grad()

@@ -28,7 +28,7 @@ from offline.counterexamples.streets.detection_found import (
     DetectionCounterexamples,
     save_detection_counterexamples,
 )
-from offline.counterexamples.streets.feasible import street_sets
+from offline.counterexamples.streets.feasible import street_sets, within_kerbs
 from offline.detection import (
     DetectionImages,
     SqueezeDet,
@@ -174,6 +174,7 @@ def _attacked(
         lambda scenes: truths_of(scenes, STREETS),
         settings.model_copy(update={"steps": steps}),
         feasible=street_sets(*STREETS.size),
+        project=within_kerbs,
     )
 
 

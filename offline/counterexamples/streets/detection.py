@@ -13,8 +13,7 @@ from guard.errors import BadInput
 from guard.progress import track
 from offline.attacks import Judgement, held_still
 from offline.counterexamples.attack_settings import AttackSettings
-from offline.counterexamples.features import moved
-from offline.counterexamples.scene_ascent import Feasible, Reached, View, move_scenes
+from offline.counterexamples.scene_ascent import Feasible, Project, Reached, View, move_scenes
 from offline.counterexamples.streets.detection_found import DetectionCounterexamples
 from offline.counterexamples.streets.feasible import every
 from offline.detection import Detector, Found, Truth
@@ -38,14 +37,15 @@ def attack_detector(
     settings: AttackSettings,
     *,
     feasible: Sequence[Feasible] = (),
+    project: Project | None = None,
     threshold: float = 0.3,
     until: Literal["end", "missed"] = "end",
     batch_size: int = 8,
 ) -> DetectionCounterexamples:
-    """Raise the detector's confidence loss in each scene (001, section 5).
+    """Raise the detector's `doubt` in each scene: what its confidences have wrong (001, section 5).
 
-    The loss is against the boxes of the moved objects: they are taken anew at every look, without
-    a gradient. A scene is a success where the detector misses more of its objects after than
+    It is against the boxes of the moved objects: they are taken anew at every look, without a
+    gradient. A scene is a success where the detector misses more of its objects after than
     before; one of whose objects it finds none from the start is left alone and reported apart. A
     set of `feasible` that a scene lies outside of from the start does not hold for this scene.
 
@@ -56,6 +56,7 @@ def attack_detector(
         truths_of: the objects that are to be detected.
         settings: the attack; its `loss` and `target` are a classifier's, and sCW is not possible.
         feasible: sets of scenes; a step out of one of them is not taken.
+        project: puts scenes where they may be, object by object, before they are looked at.
         threshold: the score from which on a detection counts.
         until: `end` takes every step, as the seed does: precision falls with each object that is
             lost. `missed` stops at the first object that is, and costs fewer renders.
@@ -73,7 +74,7 @@ def attack_detector(
         for rows in track(_batches(scenes, feasible, batch_size), f"{settings.attack} on streets"):
             search = _Search(renderer, detector, scenes[rows], truths_of, threshold, until)
             within = every(*(each for each in feasible if bool(each(scenes[rows]).all())))
-            parts.append((rows, search, search.run(settings, within)))
+            parts.append((rows, search, search.run(settings, within, project)))
     order = torch.cat([rows for rows, _, _ in parts]).argsort()
     joined = DetectionCounterexamples.joined([part for _, _, part in parts])
     return joined[order.cpu()]
@@ -109,13 +110,14 @@ class _Search:
         self.already = torch.zeros(len(scenes), dtype=torch.bool, device=scenes.pose.device)
         self.missed_before: Tensor | None = None
 
-    def run(self, settings: AttackSettings, feasible: Feasible) -> DetectionCounterexamples:
-        reached = move_scenes(self.renderer, self.scenes, settings, self.look, feasible)
-        after = moved(self.scenes, reached.theta).detach()
-        return self._record(reached, after)
+    def run(
+        self, settings: AttackSettings, feasible: Feasible, project: Project | None
+    ) -> DetectionCounterexamples:
+        reached = move_scenes(self.renderer, self.scenes, settings, self.look, feasible, project)
+        return self._record(reached, reached.scenes)
 
     def look(self, view: View) -> Judgement:
-        """Return the confidence loss; scenes without an object that is found are done."""
+        """Return the detector's doubt; scenes without an object that is found are done."""
         truths = self.truths_of(view.scenes)
         value = self.detector.doubt(view.images, truths)
         if self.missed_before is None:  # the first look is at every scene, where it was

@@ -36,7 +36,7 @@ class DetectionCounterexamples:
         found_before, found_after: what the detector finds in the 8-bit images, at low scores too.
         missed_before, missed_after: how many of the objects it misses.
         success: it finds some object before, and misses more after: a semantic counterexample.
-        loss: the confidence loss, at the start and after each step.
+        loss: the detector's doubt, at the start and after each step.
         renders: how many images were rendered of each scene.
     """
 

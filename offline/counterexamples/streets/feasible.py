@@ -33,6 +33,7 @@ __all__ = [
     "overlaps",
     "standing",
     "street_sets",
+    "within_kerbs",
 ]
 
 WHEELS = 0.8  # share of a vehicle's length between the outer ends of its wheels
@@ -92,11 +93,19 @@ def in_frame(height: int, width: int, least: float = 0.7) -> Feasible:
 
 def on_the_road(scenes: Scene) -> Bool[Tensor, " batch"]:
     """Say in which scenes every vehicle has its wheels between the kerbs of its street."""
-    found = ground_rectangles(scenes)
-    half = found.half * found.half.new_tensor((WHEELS, 1.0))
-    reach = (half[..., None] * found.axes).abs().sum(2)[..., 0]
-    outside = found.middle[..., 0].abs() + reach > HALF + TOUCHING
+    middle, reach = _across(scenes)
+    outside = middle.abs() + reach > HALF + TOUCHING
     return ~(outside & vehicles(scenes)).any(1)
+
+
+def within_kerbs(start: Scene, scenes: Scene) -> Scene:
+    """Push each vehicle whose wheels are beyond a kerb back across the road: equation 3's Π.
+
+    The nearest place between the kerbs, straight across; a vehicle that began beyond them goes no
+    further out. Its gradient is that of the scenes as they came, so that an attack can turn back.
+    """
+    across = torch.nn.functional.pad(_shift(start, scenes)[..., None], (0, 2))
+    return scenes.replace(translation=scenes.translation + across)
 
 
 def apart(scenes: Scene) -> Bool[Tensor, " batch"]:
@@ -144,6 +153,21 @@ def overlaps(found: Rectangles) -> Bool[Tensor, "batch object object"]:
     gap = gap - found.half[:, :, None] - other
     deep = (gap < -TOUCHING).all(-1)
     return deep & deep.mT
+
+
+@torch.no_grad()
+def _shift(start: Scene, scenes: Scene) -> Float[Tensor, "batch object"]:
+    before, reach_before = _across(start)
+    middle, reach = _across(scenes)
+    room = ((before.abs() + reach_before).clamp_min(HALF) - reach).clamp_min(0)
+    return (middle.clamp(-room, room) - middle) * vehicles(scenes)
+
+
+def _across(scenes: Scene) -> tuple[Float[Tensor, "batch object"], Float[Tensor, "batch object"]]:
+    """Return the middle of each object across the road, and how far its wheels are from there."""
+    found = ground_rectangles(scenes)
+    half = found.half * found.half.new_tensor((WHEELS, 1.0))
+    return found.middle[..., 0], (half[..., None] * found.axes).abs().sum(2)[..., 0]
 
 
 def _corners(scenes: Scene) -> Float[Tensor, "batch 8 3"]:

@@ -2,7 +2,9 @@
 
 Each is a code of every vehicle, 0 where it was; what is no vehicle stays, and its code has no
 gradient. Units are ours where those of the seed, codes of 3D-SDN's networks, mean nothing outside
-of them; each docstring says which.
+of them; each docstring says which. They were chosen by looking at streets that judge nothing: after
+6 steps of table 12 vehicles look like vehicles on a road, and a detector that is robust to one of
+the features is not robust to all three.
 """
 
 import math
@@ -19,14 +21,17 @@ __all__ = ["LATTICE", "Deformation", "Heading", "Place", "free_form"]
 
 LATTICE = 4
 """Control points along each side of a vehicle's box, as in 3D-SDN."""
+DISTANCES, TURN, SIDES = 2.0, 18.0, 1.25
+"""What the codes' units are: of `Place` in distances, of `Heading` in radians, of `Deformation` in
+sides of a vehicle's box."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a vehicle is on the ground: x and z, in shares of its distance from the camera.
+    """Where a vehicle is on the ground: x and z, in two of its distances from the camera.
 
     So 0.01 moves it as far in the picture whether it is near or not, and 0.01 along the view is a
-    step of 0.01 in its logarithmic depth, the code of 3D-SDN.
+    step of 0.02 in its logarithmic depth, a code of 3D-SDN.
     """
 
     box: tuple[float, float] | None = None
@@ -37,7 +42,7 @@ class Place:
 
     def apply(self, scenes: Scene, value: Float[Tensor, "batch object 2"]) -> Scene:
         """Move the vehicles."""
-        away = vehicles(scenes) * _distance(scenes)
+        away = DISTANCES * vehicles(scenes) * _distance(scenes)
         moves = torch.stack(
             (value[..., 0] * away, torch.zeros_like(away), value[..., 1] * away), -1
         )
@@ -46,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Heading:
-    """Where a vehicle's front points, in half-turns about the vertical: 0.01 is 1.8 degrees."""
+    """Where a vehicle's front points, about the vertical, in 18 radians: 0.01 is 10 degrees."""
 
     box: tuple[float, float] | None = None
 
@@ -56,13 +61,13 @@ class Heading:
 
     def apply(self, scenes: Scene, value: Float[Tensor, "batch object"]) -> Scene:
         """Turn the vehicles."""
-        turn = math.pi * value * vehicles(scenes)
+        turn = TURN * value * vehicles(scenes)
         return scenes.replace(pose=scenes.pose + torch.nn.functional.pad(turn[..., None], (1, 1)))
 
 
 @dataclass(frozen=True)
 class Deformation:
-    """The shape of a vehicle: free-form deformation, in shares of the sides of its box.
+    """The shape of a vehicle: free-form deformation, in 5/4 of the sides of its box.
 
     4 x 4 x 4 control points with Bernstein's weights (Sederberg and Parry 1986), as 3D-SDN's mesh
     code, of the same unit and symmetric about the same plane, so that left and right stay alike.
@@ -83,7 +88,7 @@ class Deformation:
         row, vertex = vehicles(scenes).gather(1, scenes.owners).nonzero(as_tuple=True)
         owner = scenes.owners[row, vertex]
         inside = (scenes.points[row, vertex] - low[row, owner]) / side[row, owner]
-        control = _standing(_symmetric(value))
+        control = SIDES * _standing(_symmetric(value))
         moves = free_form(inside.clamp(0, 1), control[row, owner]) * side[row, owner]
         offsets = scenes.vertices.index_put((row, vertex), moves, accumulate=True)
         return scenes.replace(vertices=offsets)

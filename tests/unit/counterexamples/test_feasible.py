@@ -16,6 +16,7 @@ from offline.counterexamples.streets.feasible import (
     overlaps,
     standing,
     street_sets,
+    within_kerbs,
 )
 from offline.rendering.scene import concatenate
 from offline.rendering.streets import StreetSettings, sample_streets
@@ -98,6 +99,38 @@ def test_a_rectangle_is_that_of_the_box_where_it_stands() -> None:
 def test_wheels_stay_between_the_kerbs(x: float, degrees: float, wanted: bool) -> None:
     scene = standing_at([("car", CAR, x, -6.0, degrees), ("bench", CAR, 9.0, -6.0, 0.0)])
     assert on_the_road(scene).tolist() == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("start", "x", "degrees", "wanted"),
+    [
+        (0.0, 2.0, 90, 2.0),  # where it may be, it stays
+        (0.0, HALF - 0.5, 90, HALF - 1.0),
+        (0.0, -HALF, 0, -HALF + 1.6),
+        (HALF - 1.0, HALF - 0.9, 90, HALF - 1.0),  # parked at the kerb
+        (HALF - 0.7, HALF - 0.5, 90, HALF - 0.7),  # beyond it from the start: no further
+        (HALF - 0.7, HALF - 0.8, 90, HALF - 0.8),
+    ],
+)
+def test_a_vehicle_beyond_the_kerb_is_pushed_back_and_the_others_go_on(
+    start: float, x: float, degrees: float, wanted: float
+) -> None:
+    def scene(place: float, other: float, turn: float):
+        return standing_at([
+            ("car", CAR, place, -6.0, turn),
+            ("car", CAR, other, -20.0, 90.0),
+            ("bench", CAR, 9.0, -6.0, 0.0),
+        ])  # fmt: skip
+
+    moved = scene(x, 1.0, degrees)
+    code = moved.translation.clone().requires_grad_()
+    found = within_kerbs(scene(start, 0.0, 90.0), moved.replace(translation=code))
+    places = torch.tensor([[wanted, 1.0, 9.0]])
+    torch.testing.assert_close(found.translation[..., 0], places)
+    assert torch.equal(found.translation[..., 1:], code[..., 1:])
+    (gradient,) = torch.autograd.grad(found.translation.sum(), code)
+    assert torch.equal(gradient, torch.ones_like(code))  # or it could not turn back
+    assert on_the_road(found).item() == (start != HALF - 0.7)
 
 
 def test_vehicles_are_apart_from_one_another_and_from_houses_but_may_stand_under_trees() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from offline.counterexamples import preset
 from offline.counterexamples.streets.detection import attack_detector
-from offline.counterexamples.streets.feasible import every, street_sets
+from offline.counterexamples.streets.feasible import every, street_sets, within_kerbs
 from offline.detection import SqueezeDet, StreetSetSettings, truths_of
 from offline.rendering.streets import StreetSettings, sample_streets
 
@@ -38,7 +38,14 @@ def test_streets_are_attacked_within_their_feasible_set_and_rendered_again(
 
     # A new detector is sure of nothing: at a threshold of 0 its many boxes find some objects.
     found = attack_detector(
-        renderer, detector, scenes, truths, settings, feasible=sets, threshold=0.0
+        renderer,
+        detector,
+        scenes,
+        truths,
+        settings,
+        feasible=sets,
+        project=within_kerbs,
+        threshold=0.0,
     )
     going = ~found.already_missed
     assert going.any()

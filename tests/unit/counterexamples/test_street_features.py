@@ -17,6 +17,8 @@ from offline.rendering.streets import sample_streets
 
 SIZE = (48, 96)
 CAR, TREE, WALL, BUS = range(4)
+STEPS = {"translate": 0.0015, "rotate": 0.002}
+"""Of finite differences, where another one is wanted than 0.01: an edge moves by half a pixel."""
 
 
 def test_the_preset_is_table_12_and_moves_every_feature_of_a_street() -> None:
@@ -39,7 +41,7 @@ def test_at_its_start_every_feature_is_the_scene_bit_for_bit(device: torch.devic
 @pytest.mark.parametrize("name", STREET_FEATURES)
 def test_the_gradient_agrees_with_finite_differences(name: str, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(1)
-    renderer, step = Rasterizer(*SIZE, samples=3), 0.003 if name == "translate" else 0.01
+    renderer, step = Rasterizer(*SIZE, samples=3), STEPS.get(name, 0.01)
     scene = small_street(SIZE, plain=True).double().to(device)
     coarse = torch.randn(4, 3, 5, 10, generator=generator, dtype=torch.float64)
     functionals = interpolate(coarse, size=SIZE, mode="bicubic", align_corners=True).to(device)
@@ -79,21 +81,19 @@ def test_what_is_no_vehicle_stays(name: str) -> None:
     assert (change > 0).tolist() == [True, False, False, True]
 
 
-def test_vehicles_move_by_shares_of_their_distance_and_turn_by_half_turns() -> None:
+def test_vehicles_move_by_shares_of_their_distance_and_turn_by_radians() -> None:
     scene = small_street(SIZE)
     place = torch.zeros(1, 4, 2)
-    place[0, CAR] = torch.tensor((0.02, -0.03))
+    place[0, CAR] = torch.tensor((0.01, -0.015))
     turn = torch.zeros(1, 4)
-    turn[0, BUS] = 0.25
+    turn[0, BUS] = 0.02
     after = moved(scene, {"translate": place, "rotate": turn})
     # The eye is 10 m from (0, 0.5, -9) at an elevation of 0.12: at z = 10 cos 0.12 - 9.
     far = math.hypot(-1.6, -9 - (10 * math.cos(0.12) - 9))
     moves = (after.translation - scene.translation)[0]
     torch.testing.assert_close(moves[CAR], torch.tensor((0.02 * far, 0.0, -0.03 * far)))
     assert not moves[[TREE, WALL, BUS]].any()
-    torch.testing.assert_close(
-        (after.pose - scene.pose)[0, BUS], torch.tensor((0, math.pi / 4, 0.0))
-    )
+    torch.testing.assert_close((after.pose - scene.pose)[0, BUS], torch.tensor((0, 0.36, 0.0)))
 
 
 def test_free_form_deformation_is_exact_for_linear_maps_and_a_corner_follows_its_point() -> None:
@@ -113,7 +113,7 @@ def test_free_form_deformation_is_exact_for_linear_maps_and_a_corner_follows_its
 
 def test_a_deformed_vehicle_stays_symmetric_and_its_lowest_points_do_not_rise() -> None:
     scene = small_street(SIZE)
-    code = 0.15 * torch.randn(1, 4, 4, 4, 4, 3, generator=torch.Generator().manual_seed(3)).sign()
+    code = 0.12 * torch.randn(1, 4, 4, 4, 4, 3, generator=torch.Generator().manual_seed(3)).sign()
     after = moved(scene, {"mesh": code})
     own = scene.owners[0] == CAR
     before, shape = scene.points[0, own], (after.points + after.vertices)[0, own]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from guard.errors import BadInput
+from offline.detection.anchors import decode
 from offline.detection.detector import Found, Truth
 from offline.detection.squeezedet import SqueezeDet
 
@@ -96,19 +97,44 @@ def test_the_loss_is_that_of_a_slow_evaluation_of_equation_2() -> None:
         assert losses["classification"][i] == pytest.approx(kind, rel=1e-9)
 
 
+def test_doubt_rises_with_sure_errors_and_falls_with_every_anchor_that_finds_an_object() -> None:
+    model = detector().double()
+    images = some(2, dtype=torch.float64)
+    kinds, confidence, deltas = model(images)
+    boxes = decode(deltas.detach(), model.anchors.expand_as(deltas))
+    # Where two anchors of the middle put theirs, as far as that is in the image.
+    border = torch.tensor([48.0, 32, 48, 32]).double()
+    objects = boxes[0, [6, 10]].clamp(torch.zeros(4).double(), border)
+    truths = [Truth(objects, torch.tensor([1, 0])), Truth(objects[:0], torch.tensor([]).long())]
+    fits = [[slow_iou(box, each) >= 0.5 for each in objects.tolist()] for box in boxes[0].tolist()]
+    scores = (kinds.softmax(2) * confidence[..., None]).tolist()
+    # The first object is a bus, the second a car.
+    finds = [[(fit[1], fit[0]) for fit in fits], [(False, False)] * len(fits)]
+    assert {(True, False), (False, True), (False, False)} <= set(finds[0])
+    wanted = [
+        sum((1 if found else -1) * math.log(1 - score) for found, score in zip(*one, strict=True))
+        for each in zip(finds, scores, strict=True)
+        for one in zip(*each, strict=True)
+    ]
+    halves = sum(wanted[: len(fits)]) / 2, sum(wanted[len(fits) :])
+    doubt = model.doubt(images, truths).tolist()
+    assert doubt == pytest.approx(halves, rel=1e-9)
+
+
+def slow_iou(a, b) -> float:
+    wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    return wide * high / (sum(areas) - wide * high)
+
+
 def slow_loss(kinds, confidence, deltas, anchors, boxes, labels) -> tuple[float, float, float]:
     """Equation 2 with λ of 5, 75 and 100, one anchor after the other; every box has its own."""
-
-    def iou(a, b) -> float:
-        wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-        high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-        areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
-        return wide * high / (sum(areas) - wide * high)
 
     def corners(x, y, w, h) -> tuple[float, float, float, float]:
         return x - w / 2, y - h / 2, x + w / 2, y + h / 2
 
-    own = [max(range(len(anchors)), key=lambda k: iou(corners(*anchors[k]), b)) for b in boxes]
+    own = [max(range(len(anchors)), key=lambda k: slow_iou(corners(*anchors[k]), b)) for b in boxes]
     assert len(set(own)) == len(own)
     box = sure = kind = empty = 0.0
     for k, (ax, ay, aw, ah) in enumerate(anchors):
@@ -121,7 +147,7 @@ def slow_loss(kinds, confidence, deltas, anchors, boxes, labels) -> tuple[float,
             np.log((y1 - y0) / ah))  # fmt: skip
         box += sum((a - b) ** 2 for a, b in zip((dx, dy, dw, dh), wanted, strict=True))
         predicted = corners(ax + aw * dx, ay + ah * dy, aw * np.exp(dw), ah * np.exp(dh))
-        sure += (confidence[k] - iou(predicted, (x0, y0, x1, y1))) ** 2
+        sure += (confidence[k] - slow_iou(predicted, (x0, y0, x1, y1))) ** 2
         odds = np.exp(kinds[k])
         kind -= np.log(odds[labels[own.index(k)]] / odds.sum())
     count = max(1, len(own))
@@ -139,20 +165,27 @@ def test_an_image_s_losses_do_not_depend_on_the_batch(device: torch.device) -> N
             torch.testing.assert_close(value[0], together[name][i], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["box", "confidence", "classification"])
+@pytest.mark.parametrize("name", ["box", "confidence", "classification", "doubt"])
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     """Boxes do not depend on the image here, so that the IOU, a constant target, is constant."""
     model = detector().double()
-    if name == "confidence":
+    if name in ("confidence", "doubt"):
         with torch.no_grad():
             model.convdet.weight.view(3, 7, -1)[:, 3:] = 0
     truths = [Truth(boxes.double(), labels) for boxes, labels in TRUTHS]
+
+    def value(images: torch.Tensor) -> torch.Tensor:
+        doubted = name == "doubt"
+        return (
+            model.doubt(images, truths) if doubted else model.losses(images, truths)[name]
+        ).sum()
+
     images = some(3, dtype=torch.float64).requires_grad_()
-    (gradient,) = torch.autograd.grad(model.losses(images, truths)[name].sum(), images)
+    (gradient,) = torch.autograd.grad(value(images), images)
     for seed in range(3):
         step = some(3, seed + 5, torch.float64) - 0.5
         with torch.no_grad():
-            ends = [model.losses(images + s * step, truths)[name].sum() for s in (1e-6, -1e-6)]
+            ends = [value(images + s * step) for s in (1e-6, -1e-6)]
         slope = float(ends[0] - ends[1]) / 2e-6
         assert slope != 0
         assert float((gradient * step).sum()) == pytest.approx(slope, rel=1e-4)
