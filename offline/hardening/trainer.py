@@ -74,8 +74,7 @@ def train(
     if len(image_set) < 2:
         raise BadInput(f"training wants at least two images, the set has {len(image_set)}")
     made_from = _made_from(model, image_set, settings, seed)
-    # Convolutions take 15 to 40 % less time in this layout, on CPUs too.
-    model.to(device).to(memory_format=torch.channels_last)
+    model.to(device).to(memory_format=_layout(device))
     state = _fresh_state(model, settings)
     if checkpoint is not None:
         load_state(checkpoint, state, made_from)
@@ -121,7 +120,7 @@ def _descend(
 ) -> float:
     """Take one step of the descent, and return the loss before it."""
     model, optimizer = state.model, state.optimizer
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=_layout(images.device))
     low = settings.precision == "bfloat16"
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=low):
         loss = batch_loss(model, images, labels, noise)
@@ -139,6 +138,14 @@ def _descend(
         else:
             average.copy_(current[name])
     return loss.item()
+
+
+def _layout(device: torch.device) -> torch.memory_format:
+    """Return the layout of convolutions: on CPUs torch 2.15 writes beyond its buffers in the other.
+
+    Seen in the backward pass of few channels and odd batches, 11 images for example.
+    """
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 def _work(
