@@ -10,7 +10,7 @@ from offline.attacks import Move, held_still, lowered_score
 from offline.counterexamples.features import FEATURES, moved, starts
 from offline.counterexamples.found import Counterexamples
 from offline.counterexamples.sampling.sampling_settings import Points, SamplingSettings
-from offline.counterexamples.scene_ascent import Feasible
+from offline.counterexamples.scene_ascent import Feasible, eight_bits
 from offline.rendering.out_of_view import unseen
 from offline.rendering.renderer import Renderer
 from offline.rendering.scene import Scene
@@ -158,7 +158,7 @@ class Sampling:
     def _look(self, scenes: Scene, labels: Int64[Tensor, " row"]) -> dict[str, Tensor]:
         """Classify the images of scenes as they are stored, in 8 bits."""
         rendered = self.renderer.render(scenes)
-        images = (rendered.nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
+        images = eight_bits(rendered)
         logits: Float[Tensor, "row class"] = self.model(images.float() / 255).float()
         softmax = logits.softmax(dim=1)
         highest = softmax.max(dim=1)
